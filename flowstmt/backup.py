@@ -1,0 +1,50 @@
+"""Data as it was before a call that may have to be undone.
+
+Values that nobody can change are kept as they are, all others are copied. Transient fields are not data: they hold
+clients and the like, and stay.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from flowstmt.core.state import Frame, Thread
+from flowstmt.fields import fields_of
+
+__all__ = ["Backup"]
+
+_UNCHANGING = frozenset(
+    (int, str, bool, float, type(None), bytes, complex, Decimal, datetime, date, time, timedelta, UUID, range)
+)
+
+
+class Backup:
+    """The data of a workflow, and the arg and items of one of its threads, as they are now."""
+
+    __slots__ = ("_arg", "_items", "_thread", "_values", "_workflow")
+
+    def __init__(self, workflow: Any, thread: Thread) -> None:
+        memo: dict[int, Any] = {}
+        self._workflow = workflow
+        self._thread = thread
+        self._values = {
+            name: _copy(getattr(workflow, name), memo) for name in fields_of(type(workflow)).names if hasattr(workflow, name)
+        }
+        self._arg = _copy(thread.arg, memo)
+        self._items: list[tuple[Frame, Any]] = [(frame, _copy(frame.item, memo)) for frame in thread.frames]
+
+    def put_back(self) -> None:
+        """Make the data what it was."""
+        for name, value in self._values.items():
+            object.__setattr__(self._workflow, name, value)
+        self._thread.arg = self._arg
+        for frame, item in self._items:
+            frame.item = item
+
+
+def _copy(value: Any, memo: dict[int, Any]) -> Any:
+    return value if type(value) in _UNCHANGING else deepcopy(value, memo)

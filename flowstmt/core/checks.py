@@ -1,0 +1,430 @@
+"""All the faults of a tree, each with its place, found in the pass that makes its nodes.
+
+Nothing here knows what statements do. A check that belongs to one kind of statement is a function in ``_CHECKS``; each
+gets the node and the statement as written, and reports with ``self.fault``.
+
+What this module must not know: how a definition is built, run or saved.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from flowstmt.core.calls import annotation, is_async, parameters
+from flowstmt.core.nodes import EVENTS, KINDS, LOOPS, STOPS, ItemScope, Node
+from flowstmt.core.statements import (
+    Break,
+    Case,
+    Continue,
+    Default,
+    For,
+    ForEach,
+    Go,
+    If,
+    Join,
+    On,
+    Return,
+    Sleep,
+    Statement,
+    Step,
+    Switch,
+    Timeout,
+    Wait,
+    WaitFor,
+)
+
+__all__ = ["MAX_DEPTH", "Checker"]
+
+MAX_DEPTH = 100
+
+_PARENTS: dict[type[Statement], tuple[type[Statement], ...]] = {
+    Case: (Switch, If),
+    Default: (Switch, If),
+    On: (Wait,),
+    Timeout: (Wait,),
+}
+"""The kinds that stand only directly inside certain others."""
+
+
+class Checker:
+    """Makes the nodes of one tree and collects its faults.
+
+    ``base`` is how many arguments every callable gets (0 in instance style, 1 in class style), or None if the style is
+    not known; ``fields`` are the names of the workflow's fields, or None if the class is not known.
+    """
+
+    def __init__(self, base: int | None, fields: Iterable[str] | None) -> None:
+        self.base = base
+        self.fields = None if fields is None else list(fields)
+        self.faults: list[str] = []
+        self.nodes: list[Node] = []
+        self.statements: list[Any] = []
+        self.async_places: list[str] = []
+        self._names: dict[str, Node] = {}
+
+    def check(self, root: Any) -> None:
+        """Make all nodes, in the order of the source, and find all faults."""
+        self._make(root, None, None, 0)
+        for node, statement in zip(self.nodes, self.statements, strict=True):
+            if node.kind is Join:
+                self._join_targets(node, statement)
+
+    def fault(self, node: Node, what: str) -> None:
+        """Report a fault of this statement."""
+        self.faults.append(f"{node.place}: {what}")
+
+    # --- one pass over the tree ---
+
+    def _make(self, statement: Any, parent: Node | None, before: Any, depth: int) -> None:
+        kind = next((kind for kind in type(statement).__mro__ if kind in KINDS), None)
+        if kind is None:
+            where = f"{parent.place}: " if parent is not None else ""
+            self.faults.append(f"{where}{_no_statement(statement, parent, before)}")
+            return
+        name = statement.name if isinstance(statement.name, str) else ""
+        node = Node(kind, name, len(self.nodes), parent)
+        self.nodes.append(node)
+        self.statements.append(statement)
+        if parent is not None:
+            parent.children.append(node)
+            self._surround(node, parent)
+        if depth >= MAX_DEPTH:
+            self.fault(node, f"nested deeper than {MAX_DEPTH} statements")
+            return
+        self._name(node, statement)
+        self._parent(node)
+        check = _CHECKS.get(kind)
+        if check is not None:
+            check(self, node, statement)
+        previous = None
+        for child in statement.body:
+            self._make(child, node, previous, depth + 1)
+            previous = child
+        if kind is For:
+            self._stops_somewhere(node)
+
+    def _surround(self, node: Node, parent: Node) -> None:
+        node.frames, node.go, node.loop = parent.frames, parent.go, parent.loop
+        node.item, node.item_in_frame = parent.item, parent.item_in_frame
+        if parent.kind in LOOPS:
+            node.loop = parent
+        if parent.kind is ForEach:
+            node.frames = (*parent.frames, parent.name)
+            node.item, node.item_in_frame = parent.own_item, True
+        elif parent.kind is Go:
+            node.frames, node.go, node.loop = (), parent, None
+            node.item, node.item_in_frame = parent.own_item, False
+
+    def _name(self, node: Node, statement: Any) -> None:
+        if "name" not in dir(type(statement)) or type(statement).name == "":
+            return
+        name = statement.name
+        if not isinstance(name, str) or not name:
+            self.fault(node, f"the name must be a text that is not empty, not {name!r}")
+            return
+        if "/" in name or ":" in name:
+            self.fault(node, f"the name {name!r} holds '/' or ':', which separate parts of names")
+        elif name == "main":
+            self.fault(node, "the name 'main' is reserved for the first thread")
+        elif name.encode("utf-8", "ignore").decode() != name:
+            self.fault(node, f"the name {name!r} can't be written as UTF-8")
+        if node.kind in EVENTS:
+            siblings = node.parent.children[:-1] if node.parent is not None else []
+            if any(sibling.name == name for sibling in siblings):
+                self.fault(node, f"the event {name!r} stands twice in its Wait")
+            return
+        # The first branch of an If bears the If's own name.
+        if node.kind is Case and node.parent is not None and node.parent.kind is If and node is node.parent.children[0]:
+            return
+        first = self._names.setdefault(name, node)
+        if first is not node:
+            self.fault(node, f"the name {name!r} is taken by {first.place}")
+
+    def _parent(self, node: Node) -> None:
+        wanted = _PARENTS.get(node.kind)
+        parent = node.parent.kind if node.parent is not None else None
+        if wanted is not None and parent not in wanted:
+            self.fault(node, f"stands only directly in {' or '.join(kind.__name__ for kind in wanted)}")
+        elif wanted is None and parent in (Switch, If):
+            self.fault(node, "a Switch holds only Case and Default")
+        elif wanted is None and parent is Wait:
+            self.fault(node, "a Wait holds only events: On and Timeout")
+
+    def _stops_somewhere(self, node: Node) -> None:
+        if not any(inner.kind in STOPS for inner in _inside(node)):
+            self.fault(node, "contains nothing that stops (a Step, Wait, WaitFor, Sleep or Join): it would spin")
+
+    def _join_targets(self, node: Node, statement: Join) -> None:
+        gos = [go.name for go in self.nodes if go.kind is Go]
+        for target in statement.go_names:
+            if target not in gos:
+                self.fault(node, f"no Go is named {target!r}{_did_you_mean(target, gos)}")
+            around = node.go
+            while around is not None:
+                if around.name == target:
+                    self.fault(node, f"stands inside Go {target!r} and would wait for its own thread")
+                around = around.go
+
+    # --- what the statements were given ---
+
+    def _condition(self, node: Node, cond: Any) -> None:
+        if isinstance(cond, Statement):
+            self.fault(node, f"its condition is a statement ({cond!r}): was the condition left out?")
+        elif callable(cond):
+            self._call(node, "condition", cond)
+        elif self.base == 1:
+            self.fault(
+                node,
+                f"its condition is the plain value {_short(cond)}: a class-style definition is built once, "
+                "so it must be a callable that takes the workflow",
+            )
+
+    def _value(self, node: Node, role: str, value: Any) -> None:
+        if callable(value):
+            self._call(node, role, value)
+
+    def _instant(self, node: Node, role: str, value: Any) -> None:
+        if callable(value):
+            self._call(node, role, value)
+        elif not isinstance(value, timedelta | datetime):
+            self.fault(node, f"{role} must be a timedelta, an aware datetime or a callable, not {_short(value)}")
+        elif isinstance(value, datetime) and value.utcoffset() is None:
+            self.fault(node, f"{role} is a datetime without a time zone")
+
+    def _action(self, node: Node, role: str, call: Any) -> None:
+        if not callable(call):
+            hint = "; was it called where it should be named?" if call is None else ""
+            self.fault(node, f"{role} must be a callable, not {_short(call)}{hint}")
+            return
+        self._call(node, role, call)
+        self._note_async(node, role, call)
+
+    def _note_async(self, node: Node, role: str, call: Any) -> None:
+        if is_async(call):
+            self.async_places.append(f"{node.place}: {role} is async")
+
+    def _call(self, node: Node, role: str, call: Callable[..., Any], given: int = 0, optional: int = 0) -> None:
+        """The callable takes the base arguments, ``given`` more, up to ``optional`` more, and maybe the item."""
+        if self.base is None:
+            return
+        counts = list(range(self.base + given, self.base + given + optional + 1))
+        if node.item is not None:
+            counts.append(counts[-1] + 1)
+        found = parameters(call)
+        if found.keyword:
+            self.fault(node, f"{role} {_called(call)} needs the keyword argument {found.keyword[0]!r}, which nobody gives")
+        elif found.required not in counts and not (found.required < counts[0] <= found.most):
+            self.fault(node, self._arity(node, role, call, counts))
+        elif node.item is not None and found.required == counts[-1]:
+            self._consumer(node.item, node, role, call, found.names[counts[-1] - 1])
+
+    def _arity(self, node: Node, role: str, call: Callable[..., Any], counts: list[int]) -> str:
+        found = parameters(call)
+        takes = f"{found.required}" if found.required == found.most else f"{found.required} or more"
+        wanted = "the workflow first" if self.base == 1 else "no 'self', which is bound"
+        item = ", the item last" if node.item is not None else ""
+        expected = " or ".join(str(count) for count in counts)
+        return f"{role} {_called(call)} takes {takes} arguments, expected {expected} ({wanted}{item})"
+
+    def _consumer(self, item: ItemScope, node: Node, role: str, call: Callable[..., Any], name: str) -> None:
+        found = self._annotation(node, role, call, name)
+        if found is Any:
+            return
+        if item.type is Any:
+            item.type, item.typed_by = found, f"{role} of {node.label}"
+        elif item.type != found:
+            self.fault(node, f"{role} takes the item as {_short(found)}, but {item.typed_by} as {_short(item.type)}")
+
+    def _annotation(self, node: Node, role: str, call: Callable[..., Any], name: str) -> Any:
+        try:
+            return annotation(call, name)
+        except Exception as error:  # noqa: BLE001 evaluating the user's annotation may raise anything; it is reported
+            self.fault(node, f"the annotation of {name!r} of {role} {_called(call)} can't be resolved: {error}")
+            return Any
+
+    def _into(self, node: Node, into: Any) -> None:
+        if into is None:
+            return
+        if isinstance(into, str):
+            if self.fields is not None and into not in self.fields:
+                self.fault(node, f"into: no field {into!r}{_did_you_mean(into, self.fields)}")
+        elif callable(into):
+            self._call(node, "into", into, given=1)
+        else:
+            self.fault(node, f"into must be the name of a field or a callable, not {_short(into)}")
+
+    def _handler(self, node: Node, handler: Any) -> None:
+        if handler is None:
+            return
+        if not callable(handler) and hasattr(handler, "handle"):
+            self._via(node, handler, needed=False)
+            self._note_async(node, "handler", handler.handle)
+        elif not callable(handler):
+            self.fault(node, f"handler must be a callable or an object with 'handle', not {_short(handler)}")
+        else:
+            self._call(node, "handler", handler, optional=1)
+            self._payload(node, handler)
+            self._note_async(node, "handler", handler)
+
+    def _payload(self, node: Node, handler: Any) -> None:
+        names = parameters(handler).names
+        if self.base is not None and len(names) > self.base:
+            self._annotation(node, "handler", handler, names[self.base])
+
+    def _via(self, node: Node, via: Any, *, needed: bool = True) -> None:
+        parts = [part for part in ("setup", "teardown") if getattr(via, part, None) is not None]
+        if needed and not parts:
+            self.fault(node, f"via must be an object with 'setup' or 'teardown', not {_short(via)}")
+        for part in parts:
+            if not callable(getattr(via, part)):
+                self.fault(node, f"{part!r} of {_short(via)} is no method")
+            else:
+                self._note_async(node, part, getattr(via, part))
+
+
+def _check_step(checker: Checker, node: Node, statement: Step) -> None:
+    checker._action(node, "action", statement.action)
+    checker._into(node, statement.into)
+
+
+def _check_case(checker: Checker, node: Node, statement: Case) -> None:
+    checker._condition(node, statement.cond)
+
+
+def _check_switch(checker: Checker, node: Node, statement: Switch | If) -> None:
+    if not statement.body:
+        checker.fault(node, "has no case")
+    defaults = [i for i, case in enumerate(statement.body) if isinstance(case, Default)]
+    if defaults and defaults[0] != len(statement.body) - 1:
+        checker.fault(node, f"the default must be last: {statement.body[defaults[0] + 1]!r} could never be chosen")
+
+
+def _check_for(checker: Checker, node: Node, statement: For) -> None:
+    if not statement.forever:
+        checker._condition(node, statement.cond)
+
+
+def _check_for_each(checker: Checker, node: Node, statement: ForEach) -> None:
+    node.own_item = ItemScope()
+    if isinstance(statement.items, Statement):
+        checker.fault(node, f"its items are a statement ({statement.items!r}): were the items left out?")
+    else:
+        checker._value(node, "items", statement.items)
+
+
+def _check_jump(checker: Checker, node: Node, _: Statement) -> None:
+    if node.loop is not None:
+        return
+    around = node.go
+    while around is not None:
+        if around.loop is not None:
+            checker.fault(node, f"can't reach {around.loop.label}, which is outside of the thread of {around.label}")
+            return
+        around = around.go
+    checker.fault(node, "stands outside of any loop")
+
+
+def _check_return(checker: Checker, node: Node, statement: Return) -> None:
+    checker._value(node, "value", statement.value)
+
+
+def _check_go(checker: Checker, node: Node, statement: Go) -> None:
+    node.own_item = node.item if statement.arg is None else ItemScope()
+    checker._value(node, "id", statement.id)
+    checker._value(node, "arg", statement.arg)
+
+
+def _check_join(checker: Checker, node: Node, statement: Join) -> None:
+    if not statement.go_names:
+        checker.fault(node, "names no Go to wait for")
+
+
+def _check_wait(checker: Checker, node: Node, statement: Wait) -> None:
+    if not statement.body:
+        checker.fault(node, "has no event: it could never end")
+
+
+def _check_on(checker: Checker, node: Node, statement: On) -> None:
+    checker._handler(node, statement.handler)
+    checker._into(node, statement.into)
+    if statement.via is not None:
+        checker._via(node, statement.via)
+        if not callable(statement.handler) and hasattr(statement.handler, "handle"):
+            checker.fault(node, "has both a via and a handler object that is one itself: give one of them")
+
+
+def _check_timeout(checker: Checker, node: Node, statement: Timeout) -> None:
+    checker._instant(node, "after", statement.after)
+
+
+def _check_wait_for(checker: Checker, node: Node, statement: WaitFor) -> None:
+    checker._condition(node, statement.cond)
+    if statement.handler is not None:
+        checker._action(node, "handler", statement.handler)
+
+
+def _check_sleep(checker: Checker, node: Node, statement: Sleep) -> None:
+    checker._instant(node, "duration", statement.duration)
+
+
+_CHECKS: dict[type[Statement], Callable[[Checker, Node, Any], None]] = {
+    Step: _check_step,
+    Case: _check_case,
+    Switch: _check_switch,
+    If: _check_switch,
+    For: _check_for,
+    ForEach: _check_for_each,
+    Break: _check_jump,
+    Continue: _check_jump,
+    Return: _check_return,
+    Go: _check_go,
+    Join: _check_join,
+    Wait: _check_wait,
+    On: _check_on,
+    Timeout: _check_timeout,
+    WaitFor: _check_wait_for,
+    Sleep: _check_sleep,
+}
+
+
+def _inside(node: Node) -> Iterator[Node]:
+    """The nodes of a body that run in the same thread."""
+    for child in node.children:
+        yield child
+        if child.kind is not Go:
+            yield from _inside(child)
+
+
+def _no_statement(value: Any, parent: Node | None, before: Any) -> str:
+    if parent is None:
+        hint = (
+            "; was 'return' forgotten?"
+            if value is None
+            else "; wrap several statements in S(...)" * isinstance(value, list | tuple)
+        )
+        return f"definition() must return a statement, not {_short(value)}{hint}"
+    after = f" after {before!r}" if before is not None else ""
+    if isinstance(value, list | tuple):
+        return f"{_short(value)}{after} is no statement: unpack it with '*'"
+    if isinstance(value, type) and issubclass(value, Statement):
+        return f"{value.__name__}{after} is a class, not a statement: was '()' forgotten?"
+    return f"{_short(value)}{after} is no statement"
+
+
+def _did_you_mean(word: Any, words: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(word), list(words), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _called(call: Any) -> str:
+    return getattr(call, "__qualname__", None) or repr(call)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, type):
+        return value.__name__
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -1,0 +1,236 @@
+"""A tree made ready: checked, indexed by name, and linked to what follows.
+
+Rules:
+
+1. Structure is linked once per class; only values change from one build to the next. A build whose shape differs from
+   the first is refused.
+2. Every node knows the node that follows it. The body of a loop ends at its loop; a Break is the loop's successor (of a
+   ForEach: by way of dropping its frame); a Continue is the loop itself; S and the jumps are gone after linking.
+3. All faults of a tree are reported at once (``checks.py``).
+
+The program is kept on the class itself: a class that nobody uses any more takes its program with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
+from inspect import getattr_static
+from typing import Any
+
+from flowstmt.core.checks import Checker
+from flowstmt.core.nodes import LOOPS, End, Leave, Node
+from flowstmt.core.statements import (
+    Break,
+    Continue,
+    ForEach,
+    Go,
+    If,
+    S,
+    Statement,
+    Switch,
+    Wait,
+)
+from flowstmt.errors import DefinitionError
+
+__all__ = ["Program", "field_names", "is_class_style", "program_for", "validate"]
+
+_KEPT_AS = "__flowstmt_program__"
+
+
+class Program:
+    """The linked definition of one class.
+
+    ``by_name`` finds a node by its statement's name; ``start`` is where ``main`` begins; ``values`` are the statements
+    of the latest build, by node index (class style: of the only one).
+    """
+
+    __slots__ = (
+        "async_places",
+        "by_name",
+        "class_style",
+        "events",
+        "nodes",
+        "shape",
+        "start",
+        "values",
+        "workflow_name",
+    )
+
+    def __init__(self, workflow_name: str, class_style: bool, checker: Checker) -> None:
+        self.workflow_name = workflow_name
+        self.class_style = class_style
+        self.nodes = checker.nodes
+        self.values: list[Any] = checker.statements
+        self.async_places = checker.async_places
+        self.shape = [(type(statement), statement.name, len(statement.body)) for statement in checker.statements]
+        self.by_name: dict[str, Node] = {}
+        self.events: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            if node.name and node.parent is not None and node.parent.kind is Wait:
+                self.events.setdefault(node.name, []).append(node)
+            elif node.name:
+                self.by_name.setdefault(node.name, node)
+        self.start = _link(self.nodes[0], Node(End, "", -1, None))
+
+    def bind(self, root: Any) -> list[Any]:
+        """The statements of another build of the same definition, by node index.
+
+        Raises ``DefinitionError`` if the build has another shape.
+        """
+        stack = [root]
+        pop = stack.pop
+        values: list[Any] = []
+        append = values.append
+        for kind, name, count in self.shape:
+            statement = pop()
+            # ``body`` is read only of what is known to be a statement.
+            if type(statement) is not kind or statement.name != name or len(statement.body) != count:
+                raise self._another_shape(self.nodes[len(values)], statement)
+            append(statement)
+            if count:
+                stack += statement.body[::-1]
+        return values
+
+    def _another_shape(self, node: Node, statement: Any) -> DefinitionError:
+        was = f"{node.place} with {self.shape[node.index][2]} statements inside"
+        body = getattr(statement, "body", None)
+        now = f"{statement!r} with {len(body)} statements inside" if isinstance(body, tuple) else repr(statement)
+        return DefinitionError(
+            f"the definition of {self.workflow_name} changed its shape with the data: it had {was}, and has now {now}. "
+            "Structure must not depend on data: use If, Switch, For or ForEach instead of Python's if and for"
+        )
+
+    def event_node(self, wait: Node, name: str | None) -> Node | None:
+        """The event of this name in a Wait."""
+        return next((child for child in wait.children if child.name == name), None)
+
+
+def _link(node: Node, following: Node) -> Node:
+    """Link ``node`` to what follows; return where to go to get to it."""
+    kind = node.kind
+    if kind is S:
+        return _link_body(node.children, following)
+    if kind is Break or kind is Continue:
+        loop = node.loop
+        assert loop is not None  # the checks found no jump outside of a loop
+        return loop if kind is Continue else loop.leave or loop.next
+    node.next = following
+    if kind in LOOPS:
+        if kind is ForEach:
+            node.leave = Node(Leave, node.name, -1, node)
+            node.leave.next = following
+        node.entry = _link_body(node.children, node)
+    elif kind is Go:
+        node.entry = _link_body(node.children, Node(End, "", -1, node))
+    elif kind is Switch or kind is If or kind is Wait:
+        for child in node.children:
+            child.next = following
+            child.entry = _link_body(child.children, following)
+    return node
+
+
+def _link_body(nodes: list[Node], following: Node) -> Node:
+    for node in reversed(nodes):
+        following = _link(node, following)
+    return following
+
+
+def field_names(cls: type[Any]) -> list[str] | None:
+    """The names of the fields of a dataclass or pydantic model; None for any other class."""
+    if is_dataclass(cls):
+        return [field.name for field in dataclass_fields(cls)]
+    model_fields = getattr(cls, "__pydantic_fields__", None)  # by name only: the core loads no pydantic
+    return list(model_fields) if isinstance(model_fields, dict) else None
+
+
+def is_class_style(cls: type[Any]) -> bool:
+    """Whether ``definition`` is a class or static method: linked once, its callables take the workflow."""
+    return isinstance(getattr_static(cls, "definition", None), classmethod | staticmethod)
+
+
+def program_for(workflow: Any, run_id: str) -> tuple[Program, list[Any]]:
+    """The program of a workflow object and the values of its present build.
+
+    Raises ``DefinitionError``: all faults, an exception while building, or a shape that changed with the data.
+    """
+    cls = type(workflow)
+    program: Program | None = cls.__dict__.get(_KEPT_AS)
+    if program is None:
+        return _first_build(workflow, cls, run_id)
+    if program.class_style:
+        return program, program.values
+    return program, program.bind(_build(workflow.definition, cls, run_id))
+
+
+def rebuild(program: Program, workflow: Any, run_id: str) -> list[Any]:
+    """The values after data may have changed."""
+    if program.class_style:
+        return program.values
+    return program.bind(_build(workflow.definition, type(workflow), run_id))
+
+
+def _first_build(workflow: Any, cls: type[Any], run_id: str) -> tuple[Program, list[Any]]:
+    if isinstance(workflow, type):
+        raise DefinitionError(f"run {run_id!r}: expected a workflow object, not the class {workflow.__name__}")
+    if not callable(getattr(cls, "definition", None)):
+        raise DefinitionError(f"run {run_id!r}: expected a workflow object, not a {cls.__name__}: no method definition()")
+    if field_names(cls) is None:
+        raise DefinitionError(
+            f"run {run_id!r}: {cls.__name__} is neither a dataclass nor a pydantic model: flowstmt can't know its data"
+        )
+    program = _checked(_build(workflow.definition, cls, run_id), cls)
+    setattr(cls, _KEPT_AS, program)
+    return program, program.values
+
+
+def _build(definition: Callable[[], Any], cls: type[Any], run_id: str) -> Any:
+    try:
+        return definition()
+    except Exception as error:
+        run = f"run {run_id!r}: " if run_id else ""
+        raise DefinitionError(f"{run}definition() of {cls.__name__} raised {type(error).__name__}: {error}") from error
+
+
+def _checked(tree: Any, cls: type[Any] | None) -> Program:
+    class_style = cls is not None and is_class_style(cls)
+    base = None if cls is None else int(class_style)
+    checker = Checker(base, None if cls is None else field_names(cls))
+    checker.check(tree)
+    name = "the definition" if cls is None else f"the definition of {cls.__name__}"
+    if checker.faults:
+        count = len(checker.faults)
+        raise DefinitionError(f"{name} has {count} {'fault' if count == 1 else 'faults'}:", checker.faults)
+    return Program(name if cls is None else cls.__name__, class_style, checker)
+
+
+def validate(definition: Any) -> None:
+    """Check a definition without running it; raises ``DefinitionError`` with all faults.
+
+    Takes a workflow class in class style, a workflow object, or a tree of statements (of which it can't check what
+    depends on the class: the arity of callables and the fields that ``into`` names).
+
+    >>> from flowstmt import Break, DefinitionError
+    >>> try:
+    ...     validate(Break())
+    ... except DefinitionError as error:
+    ...     error.faults
+    ('Break: stands outside of any loop',)
+    """
+    if isinstance(definition, Statement):
+        _checked(definition, None)
+    elif isinstance(definition, type):
+        if not is_class_style(definition):
+            raise DefinitionError(
+                f"{definition.__name__}: its definition() needs an object: validate an object of it, or make "
+                "definition() a class method"
+            )
+        if field_names(definition) is None:
+            raise DefinitionError(f"{definition.__name__} is neither a dataclass nor a pydantic model")
+        _checked(_build(definition.definition, definition, ""), definition)  # type: ignore[attr-defined] # is_class_style found it
+    elif callable(getattr(type(definition), "definition", None)):
+        cls = type(definition)
+        _checked(_build(definition.definition, cls, ""), cls)
+    else:
+        raise DefinitionError(f"expected a workflow or a tree of statements, not {definition!r}")

@@ -1,0 +1,523 @@
+"""The state of a run: what is saved beside its data.
+
+Rules:
+
+1. A run costs what its live threads cost, never what its history did: nothing in here grows with the steps done.
+2. Everything is JSON with the keys below. A key that holds its default is left out, a missing key takes its default;
+   unknown keys and wrong shapes are a ``StateError`` that holds the JSON path.
+3. Only ``machine.py`` changes a status, and only along the transition tables.
+
+Theory: a thread is always in one of six statuses. ``Resuming`` is the only one in which it moves by itself: from its
+position to the next stop. Each stop has a status of its own, because what ends it differs: an action that ran
+(``Executing``), an event (``WaitingEvent``), a condition (``WaitingCondition``), an instant (``WaitingTime``).
+``Ended`` is a thread that only waits for its events to be torn down; it is dead to everybody else, and its id is free.
+
+An event that has something outside (``via``) is set up after the checkpoint that says so, and torn down after the
+checkpoint that says so: a crash in between repeats the call, and never forgets it.
+
+The tables are not looked up on the hot path: the test suite holds every assignment that it sees against them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from flowstmt.errors import StateError
+
+__all__ = [
+    "EVENT_TRANSITIONS",
+    "MAIN",
+    "RUN_TRANSITIONS",
+    "THREAD_TRANSITIONS",
+    "CallbackRequest",
+    "CheckpointType",
+    "ErrorInfo",
+    "EventStatus",
+    "Frame",
+    "State",
+    "Thread",
+    "ThreadStatus",
+    "WaitEvent",
+    "WorkflowStatus",
+    "birth_of",
+    "state_from_json",
+    "state_to_json",
+]
+
+MAIN = "main"
+"""Id and name of the thread that every run starts with."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""The ``wake_at`` of a run born without a clock: past, whatever the time is."""
+
+
+class WorkflowStatus(StrEnum):
+    """What a run can do next."""
+
+    Resuming = "Resuming"
+    """Something can run: call ``resume``."""
+    Waiting = "Waiting"
+    """All threads are parked."""
+    Paused = "Paused"
+    Finished = "Finished"
+    """``main`` returned; ``state.result`` is what it returned."""
+    Failed = "Failed"
+    Cancelled = "Cancelled"
+
+
+class ThreadStatus(StrEnum):
+    """Where a thread is relative to its position."""
+
+    Executing = "Executing"
+    """At a step that has not run yet."""
+    Resuming = "Resuming"
+    """Past its position: moves on at the next ``resume``."""
+    WaitingEvent = "WaitingEvent"
+    WaitingCondition = "WaitingCondition"
+    """At a WaitFor or a Join."""
+    WaitingTime = "WaitingTime"
+    """Until ``due_at``."""
+    Ended = "Ended"
+    """Kept only until its events are torn down."""
+
+
+class EventStatus(StrEnum):
+    """Where an event is between its setup and its teardown."""
+
+    PendingSetup = "PendingSetup"
+    Setup = "Setup"
+    SetupError = "SetupError"
+    PendingTeardown = "PendingTeardown"
+    TeardownError = "TeardownError"
+
+
+class CheckpointType(StrEnum):
+    """Why ``save`` is called. Save every kind."""
+
+    afterResume = "afterResume"
+    """Threads moved without an outcome: the first time, after a callback, after a timer."""
+    afterStep = "afterStep"
+    """The action of a step returned."""
+    afterCondition = "afterCondition"
+    """The handler of a WaitFor returned."""
+    afterSetup = "afterSetup"
+    """The setup of an event was tried."""
+    afterTeardown = "afterTeardown"
+    """The teardown of an event was tried."""
+
+
+OVER = frozenset((WorkflowStatus.Finished, WorkflowStatus.Failed, WorkflowStatus.Cancelled))
+"""The statuses of a run in which nothing is left to do but teardowns."""
+
+_W, _T, _E = WorkflowStatus, ThreadStatus, EventStatus
+
+RUN_TRANSITIONS: Mapping[WorkflowStatus, frozenset[WorkflowStatus]] = {
+    _W.Resuming: frozenset((_W.Resuming, _W.Waiting, _W.Finished)),
+    _W.Waiting: frozenset((_W.Waiting, _W.Resuming, _W.Finished)),
+    _W.Finished: frozenset((_W.Finished,)),
+}
+
+THREAD_TRANSITIONS: Mapping[ThreadStatus, frozenset[ThreadStatus]] = {
+    _T.Resuming: frozenset((_T.Executing, _T.WaitingEvent, _T.WaitingCondition, _T.WaitingTime, _T.Ended)),
+    _T.Executing: frozenset((_T.Resuming, _T.Ended)),
+    _T.WaitingEvent: frozenset((_T.Resuming, _T.Ended)),
+    _T.WaitingCondition: frozenset((_T.Resuming, _T.Executing, _T.Ended)),
+    _T.WaitingTime: frozenset((_T.Resuming, _T.Ended)),
+    _T.Ended: frozenset(),
+}
+
+EVENT_TRANSITIONS: Mapping[EventStatus, frozenset[EventStatus]] = {
+    _E.PendingSetup: frozenset((_E.Setup, _E.SetupError, _E.PendingTeardown)),
+    _E.SetupError: frozenset((_E.Setup, _E.SetupError, _E.PendingTeardown)),
+    _E.Setup: frozenset((_E.PendingTeardown,)),
+    _E.PendingTeardown: frozenset((_E.TeardownError,)),
+    _E.TeardownError: frozenset((_E.TeardownError,)),
+}
+
+
+@dataclass(slots=True)
+class ErrorInfo:
+    """An error as data: class name, message, the statement or event at which it happened, tries so far."""
+
+    type: str
+    message: str
+    step: str = ""
+    attempts: int = 1
+
+
+@dataclass(slots=True)
+class CallbackRequest:
+    """Names the event to fire and, where that is not enough, the stop that is meant.
+
+    ``thread_id`` picks one of several waiting threads. ``birth`` and ``pc`` pin the very stop: a request that carries
+    them is refused as stale when the thread has moved on. ``setup`` gets a request with all of them filled in, to be
+    handed to whoever will call back; ``setup_data`` is what it returned.
+    """
+
+    name: str
+    thread_id: str | None = None
+    pc: int | None = None
+    birth: str | None = None
+    run_id: str | None = None
+    setup_data: str | None = None
+
+
+@dataclass(slots=True)
+class WaitEvent:
+    """An event that a thread waits for, or that is still to be torn down."""
+
+    name: str
+    wait: str
+    type: str = ""
+    request: CallbackRequest = field(default_factory=lambda: CallbackRequest(""))
+    status: EventStatus = EventStatus.Setup
+    handled: bool = False
+    error: ErrorInfo | None = None
+    due_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Frame:
+    """A loop over items (later: a Try ...) that a thread is inside of."""
+
+    statement: str
+    index: int = 0
+    item: Any = None
+    exit: Any = None
+    data: Any = None
+
+
+@dataclass(slots=True)
+class Thread:
+    """One line of execution: where it stands, since when, and what it waits for."""
+
+    id: str
+    name: str
+    status: ThreadStatus = ThreadStatus.Resuming
+    position: str = ""
+    event: str | None = None
+    events: list[WaitEvent] = field(default_factory=list)
+    pc: int = 0
+    birth: str = ""
+    parent: str | None = None
+    ready: int = 0
+    since: datetime | None = None
+    due_at: datetime | None = None
+    attempt: int = 1
+    error: ErrorInfo | None = None
+    arg: Any = None
+    frames: list[Frame] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class State:
+    """What is saved of a run beside its data. Make one with ``State.new``."""
+
+    run_id: str
+    workflow: str
+    status: WorkflowStatus = WorkflowStatus.Resuming
+    revision: int = 0
+    threads: list[Thread] = field(default_factory=list)
+    wake_at: datetime | None = None
+    result: Any = None
+    error: ErrorInfo | None = None
+    undo: list[Any] = field(default_factory=list)
+    notes: list[Any] = field(default_factory=list)
+    # Set by ``state_from_json``: args and items are JSON still, and become what their consumers annotate when the
+    # state first meets its definition.
+    raw: bool = field(default=False, repr=False, compare=False)
+
+    @classmethod
+    def new(cls, run_id: str, workflow: str, now: datetime | None = None) -> State:
+        """The state of a run that has not started: one thread, ``main``, about to move.
+
+        ``run_id`` is yours and should be unique; ``workflow`` is a free string that the snapshot carries. Durations of
+        the first statements count from ``now`` (aware), or else from the first ``resume``. Raises ``StateError``.
+
+        >>> state = State.new("order-1", "Order")
+        >>> state.status, state.threads[0].id
+        (<WorkflowStatus.Resuming: 'Resuming'>, 'main')
+        """
+        if not isinstance(run_id, str) or not run_id:
+            raise StateError(f"run_id must be a text that is not empty, not {run_id!r}")
+        if not isinstance(workflow, str):
+            raise StateError(f"run {run_id!r}: workflow must be a text, not {workflow!r}")
+        if now is not None:
+            now = aware(now, f"run {run_id!r}: now")
+        main = Thread(id=MAIN, name=MAIN, birth=MAIN_BIRTH, since=now)
+        return cls(run_id=run_id, workflow=workflow, threads=[main], wake_at=now or EPOCH)
+
+
+def aware(instant: Any, what: str) -> datetime:
+    """``instant`` in UTC; a ``StateError`` if it is no aware datetime."""
+    if not isinstance(instant, datetime) or instant.utcoffset() is None:
+        raise StateError(f"{what} must be an aware datetime (datetime.now(UTC), say), not {instant!r}")
+    return instant.astimezone(UTC)
+
+
+def birth_of(parent_birth: str, parent_pc: int, thread_id: str) -> str:
+    """What tells this incarnation of a thread from every other of the same run.
+
+    A thread started anew in each round of a loop has the same id each time; its parent has made at least one stop in
+    between, or the two would live at once.
+    """
+    return hashlib.blake2b(f"{parent_birth}/{parent_pc}/{thread_id}".encode(), digest_size=8).hexdigest()
+
+
+MAIN_BIRTH = birth_of("", 0, MAIN)
+
+# --- JSON ----------------------------------------------------------------------------------------------------------
+
+Encode = Callable[[Any, str], Any]
+"""Turns a value of the user's (an arg, an item) into JSON; gets the path for its error message."""
+
+
+def state_to_json(state: State, encode: Encode) -> dict[str, Any]:
+    """The state as a dict whose leaves are JSON values, StrEnums and aware datetimes. Keys at their default are left out."""
+    out: dict[str, Any] = {
+        "run_id": state.run_id,
+        "workflow": state.workflow,
+        "status": state.status,
+        "revision": state.revision,
+        "wake_at": state.wake_at,
+        "threads": [_thread_to_json(thread, i, encode) for i, thread in enumerate(state.threads)],
+    }
+    if state.result is not None:
+        out["result"] = state.result
+    if state.error is not None:
+        out["error"] = _plain(state.error)
+    if state.undo:
+        out["undo"] = state.undo
+    if state.notes:
+        out["notes"] = state.notes
+    return out
+
+
+def _thread_to_json(thread: Thread, i: int, encode: Encode) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "id": thread.id,
+        "name": thread.name,
+        "status": thread.status,
+        "position": thread.position,
+        "pc": thread.pc,
+        "birth": thread.birth,
+    }
+    if thread.ready:
+        out["ready"] = thread.ready
+    if thread.since is not None:
+        out["since"] = thread.since
+    if thread.event is not None:
+        out["event"] = thread.event
+    if thread.events:
+        out["events"] = [_event_to_json(event) for event in thread.events]
+    if thread.parent is not None:
+        out["parent"] = thread.parent
+    if thread.due_at is not None:
+        out["due_at"] = thread.due_at
+    if thread.attempt != 1:
+        out["attempt"] = thread.attempt
+    if thread.error is not None:
+        out["error"] = _plain(thread.error)
+    if thread.arg is not None:
+        out["arg"] = encode(thread.arg, f"$.state.threads[{i}].arg")
+    if thread.frames:
+        out["frames"] = [
+            _frame_to_json(frame, f"$.state.threads[{i}].frames[{k}].item", encode) for k, frame in enumerate(thread.frames)
+        ]
+    return out
+
+
+def _event_to_json(event: WaitEvent) -> dict[str, Any]:
+    out: dict[str, Any] = {"name": event.name, "wait": event.wait}
+    if event.type:
+        out["type"] = event.type
+    out["request"] = _plain(event.request)
+    out["status"] = event.status
+    if event.handled:
+        out["handled"] = True
+    if event.error is not None:
+        out["error"] = _plain(event.error)
+    if event.due_at is not None:
+        out["due_at"] = event.due_at
+    return out
+
+
+def _frame_to_json(frame: Frame, path: str, encode: Encode) -> dict[str, Any]:
+    out: dict[str, Any] = {"statement": frame.statement, "index": frame.index}
+    if frame.item is not None:
+        out["item"] = encode(frame.item, path)
+    if frame.exit is not None:
+        out["exit"] = frame.exit
+    if frame.data is not None:
+        out["data"] = frame.data
+    return out
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    """A record of JSON values, without what is None."""
+    return {key: value for key in record.__slots__ if (value := getattr(record, key)) is not None}
+
+
+def state_from_json(value: Any, path: str = "$.state") -> State:
+    """The state that ``state_to_json`` wrote. Args and items stay JSON until the state meets its definition."""
+    state: State = _read(State, _STATE, value, path)
+    state.raw = True
+    if state.status not in OVER:
+        live = [thread.id for thread in state.threads if thread.status is not ThreadStatus.Ended]
+        if MAIN not in live:
+            raise StateError(f"{path}.threads: a run that is {state.status} needs a thread with the id 'main'")
+        if len(set(live)) != len(live):
+            raise StateError(f"{path}.threads: two live threads have one id: {sorted(live)}")
+    return state
+
+
+Reader = Callable[[Any, str], Any]
+
+
+def _read(cls: type[Any], readers: Mapping[str, Reader], value: Any, path: str) -> Any:
+    if not isinstance(value, dict):
+        raise StateError(f"{path}: expected an object, not {_shape(value)}")
+    unknown = [key for key in value if key not in readers]
+    if unknown:
+        raise StateError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(readers)}")
+    arguments = {key: readers[key](item, f"{path}.{key}") for key, item in value.items()}
+    missing = [key for key in _REQUIRED[cls] if key not in arguments]
+    if missing:
+        raise StateError(f"{path}: the key {missing[0]!r} is missing")
+    return cls(**arguments)
+
+
+def _shape(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def _text(value: Any, path: str) -> str:
+    if not isinstance(value, str):
+        raise StateError(f"{path}: expected a text, not {_shape(value)}")
+    return value
+
+
+def _count(value: Any, path: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise StateError(f"{path}: expected a whole number from 0, not {_shape(value)}")
+    return value
+
+
+def _flag(value: Any, path: str) -> bool:
+    if not isinstance(value, bool):
+        raise StateError(f"{path}: expected true or false, not {_shape(value)}")
+    return value
+
+
+def _any(value: Any, path: str) -> Any:
+    return value
+
+
+def _instant(value: Any, path: str) -> datetime:
+    try:
+        return aware(datetime.fromisoformat(_text(value, path)), path)
+    except ValueError as error:
+        raise StateError(f"{path}: expected an ISO 8601 instant with a time zone, not {_shape(value)}") from error
+
+
+def _one_of(kind: type[StrEnum]) -> Reader:
+    def read(value: Any, path: str) -> StrEnum:
+        try:
+            return kind(value)
+        except ValueError as error:
+            words = ", ".join(kind)
+            raise StateError(f"{path}: expected one of {words}, not {_shape(value)}") from error
+
+    return read
+
+
+def _optional(reader: Reader) -> Reader:
+    return lambda value, path: None if value is None else reader(value, path)
+
+
+def _list(reader: Reader) -> Reader:
+    def read(value: Any, path: str) -> list[Any]:
+        if not isinstance(value, list):
+            raise StateError(f"{path}: expected a list, not {_shape(value)}")
+        return [reader(item, f"{path}[{i}]") for i, item in enumerate(value)]
+
+    return read
+
+
+def _record(cls: type[Any], readers: Mapping[str, Reader]) -> Reader:
+    return lambda value, path: _read(cls, readers, value, path)
+
+
+_REQUIRED: Mapping[type[Any], tuple[str, ...]] = {
+    State: ("run_id", "workflow", "status", "revision", "threads"),
+    Thread: ("id", "name", "status"),
+    Frame: ("statement",),
+    WaitEvent: ("name", "wait", "request", "status"),
+    CallbackRequest: ("name",),
+    ErrorInfo: ("type", "message"),
+}
+_ERROR = _record(ErrorInfo, {"type": _text, "message": _text, "step": _text, "attempts": _count})
+_REQUEST = _record(
+    CallbackRequest,
+    {
+        "name": _text,
+        "thread_id": _optional(_text),
+        "pc": _optional(_count),
+        "birth": _optional(_text),
+        "run_id": _optional(_text),
+        "setup_data": _optional(_text),
+    },
+)
+_EVENT = _record(
+    WaitEvent,
+    {
+        "name": _text,
+        "wait": _text,
+        "type": _text,
+        "request": _REQUEST,
+        "status": _one_of(EventStatus),
+        "handled": _flag,
+        "error": _optional(_ERROR),
+        "due_at": _optional(_instant),
+    },
+)
+_FRAME = _record(Frame, {"statement": _text, "index": _count, "item": _any, "exit": _any, "data": _any})
+_THREAD = _record(
+    Thread,
+    {
+        "id": _text,
+        "name": _text,
+        "status": _one_of(ThreadStatus),
+        "position": _text,
+        "event": _optional(_text),
+        "events": _list(_EVENT),
+        "pc": _count,
+        "birth": _text,
+        "parent": _optional(_text),
+        "ready": _count,
+        "since": _optional(_instant),
+        "due_at": _optional(_instant),
+        "attempt": _count,
+        "error": _optional(_ERROR),
+        "arg": _any,
+        "frames": _list(_FRAME),
+    },
+)
+_STATE: Mapping[str, Reader] = {
+    "run_id": _text,
+    "workflow": _text,
+    "status": _one_of(WorkflowStatus),
+    "revision": _count,
+    "threads": _list(_THREAD),
+    "wake_at": _optional(_instant),
+    "result": _any,
+    "error": _optional(_ERROR),
+    "undo": _list(_any),
+    "notes": _list(_any),
+}

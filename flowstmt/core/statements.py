@@ -1,0 +1,334 @@
+"""The statements: a definition as data.
+
+Rules:
+
+1. A statement holds what it was given and does nothing. What statements mean is in ``machine.py``.
+2. Constructors never raise: ``program.py`` collects all faults of a tree at once, each with its place.
+3. Nobody changes a statement after it was made. (They are not frozen: a tree that is built anew after every step
+   is the hot path of instance-style definitions, and a frozen dataclass costs three times as much.)
+
+Every statement has ``name`` ("" for those without) and ``body``, its children in the order of the source: that is
+all that a walk over a tree, a comparison of two trees, or a drawing needs to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeAlias, TypeVar
+
+__all__ = [
+    "Break",
+    "Case",
+    "Continue",
+    "Default",
+    "Event",
+    "For",
+    "ForEach",
+    "Go",
+    "If",
+    "Join",
+    "On",
+    "Return",
+    "S",
+    "Sleep",
+    "Statement",
+    "Step",
+    "Switch",
+    "Timeout",
+    "Wait",
+    "WaitFor",
+    "find",
+    "walk",
+]
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+Condition: TypeAlias = "bool | Callable[..., Any] | Any"
+
+
+class Statement:
+    """A node of a definition."""
+
+    __slots__ = ()
+
+    name: str = ""
+    body: tuple[Statement, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})" if self.name else f"{type(self).__name__}()"
+
+
+class Event(Generic[P, R]):
+    """A typed name of an event, shared by the definition and those who call it.
+
+    ``payload`` and ``output`` are the types of what a callback hands in and gets back.
+
+    >>> PAID = Event("paid", int, str)
+    >>> PAID
+    Event('paid')
+    """
+
+    __slots__ = ("name", "output", "payload")
+
+    def __init__(self, name: str, payload: type[P] | Any = None, output: type[R] | Any = None) -> None:
+        self.name = name
+        self.payload = payload
+        self.output = output
+
+    def __repr__(self) -> str:
+        return f"Event({self.name!r})"
+
+
+class S(Statement):
+    """Statements in a row; groups them where one is expected."""
+
+    __slots__ = ("body",)
+
+    def __init__(self, *body: Statement) -> None:
+        self.body = body
+
+
+class Step(Statement):
+    """Run ``action``, then checkpoint; what it returns goes into the field (or setter) ``into``.
+
+    The action runs at least once. It runs exactly once when its effect commits together with the checkpoint.
+    """
+
+    __slots__ = ("action", "into", "name")
+
+    def __init__(self, name: str, action: Callable[..., Any], *, into: str | Callable[..., Any] | None = None) -> None:
+        self.name = name
+        self.action = action
+        self.into = into
+
+
+class Case(Statement):
+    """A branch of a ``Switch``: its body runs if no case before it was true and ``cond`` is."""
+
+    __slots__ = ("body", "cond", "name")
+
+    def __init__(self, name: str, cond: Condition, *body: Statement) -> None:
+        self.name = name
+        self.cond = cond
+        self.body = body
+
+
+class Default(Statement):
+    """The last branch of a ``Switch``: its body runs if no case was true."""
+
+    __slots__ = ("body",)
+
+    def __init__(self, *body: Statement) -> None:
+        self.body = body
+
+
+class Switch(Statement):
+    """Run the body of the first case whose condition is true."""
+
+    __slots__ = ("body",)
+
+    def __init__(self, *cases: Case | Default) -> None:
+        self.body = cases
+
+
+class If(Statement):
+    """Run the body if ``cond`` is true; else whatever ``else_if`` and ``else_`` add.
+
+    >>> tree = If("paid", lambda: True, S()).else_if("free", lambda: False).else_()
+    >>> [branch.name for branch in tree.body]
+    ['paid', 'free', '']
+    """
+
+    __slots__ = ("body", "name")
+
+    def __init__(self, name: str, cond: Condition, *body: Statement) -> None:
+        self.name = name
+        self.body: tuple[Statement, ...] = (Case(name, cond, *body),)
+
+    def else_if(self, name: str, cond: Condition, *body: Statement) -> If:
+        """This ``If`` with one more condition, asked when those before it were false."""
+        return self._with(Case(name, cond, *body))
+
+    def else_(self, *body: Statement) -> If:
+        """This ``If`` with a body for when no condition was true."""
+        return self._with(Default(*body))
+
+    def _with(self, branch: Statement) -> If:
+        # A new one: a module-level If extended in two definitions must not collect the branches of both.
+        longer = If.__new__(If)
+        longer.name = self.name
+        longer.body = (*self.body, branch)
+        return longer
+
+
+class For(Statement):
+    """``For(name, cond, *body)`` runs its body while ``cond`` is true; ``For(name, *body)`` runs it until a ``Break``."""
+
+    __slots__ = ("body", "cond", "forever", "name")
+
+    def __init__(self, name: str, *cond_and_body: Any) -> None:
+        self.name = name
+        if cond_and_body and not isinstance(cond_and_body[0], Statement):
+            self.forever = False
+            self.cond: Condition = cond_and_body[0]
+            self.body: tuple[Statement, ...] = cond_and_body[1:]
+        else:
+            self.forever = True
+            self.cond = True
+            self.body = cond_and_body
+
+
+class ForEach(Statement):
+    """Run the body for each item of a Sequence.
+
+    Index and item are kept in the thread's frame, so the sequence may change meanwhile; the item is the thread's own
+    copy. Callables inside that take one more parameter get the item.
+    """
+
+    __slots__ = ("body", "items", "name")
+
+    def __init__(self, name: str, items: Any, *body: Statement) -> None:
+        self.name = name
+        self.items = items
+        self.body = body
+
+
+class Break(Statement):
+    """Leave the innermost loop of this thread, at once."""
+
+    __slots__ = ()
+
+
+class Continue(Statement):
+    """Go on with the next round of the innermost loop of this thread, at once."""
+
+    __slots__ = ()
+
+
+class Return(Statement):
+    """End this thread; from ``main`` the run is finished and ``state.result`` is ``value``."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any = None) -> None:
+        self.value = value
+
+
+class Go(Statement):
+    """Start a thread that runs the body, and go on.
+
+    In loops ``id`` tells the threads apart; ``arg`` is the new thread's own object, saved with it.
+    """
+
+    __slots__ = ("arg", "body", "id", "name")
+
+    def __init__(self, name: str, *body: Statement, id: Any = None, arg: Any = None) -> None:
+        self.name = name
+        self.body = body
+        self.id = id
+        self.arg = arg
+
+
+class Join(Statement):
+    """Park until no thread of the named ``Go`` statements lives."""
+
+    __slots__ = ("go_names", "name")
+
+    def __init__(self, name: str, *go_names: str) -> None:
+        self.name = name
+        self.go_names = go_names
+
+
+class Wait(Statement):
+    """Park until exactly one of the events fires, then run that event's body."""
+
+    __slots__ = ("body", "name")
+
+    def __init__(self, name: str, *events: On | Timeout) -> None:
+        self.name = name
+        self.body = events
+
+
+class On(Statement):
+    """An event that a callback fires; ``handler`` takes its payload, and its return value goes to the caller.
+
+    ``event`` is a name or an ``Event`` token; ``into`` keeps the payload in a field; ``via`` is an object whose
+    ``setup(request)`` and ``teardown(request, handled)`` prepare and clean up outside.
+    """
+
+    __slots__ = ("body", "event", "handler", "into", "name", "via")
+
+    def __init__(
+        self,
+        event: str | Event[Any, Any],
+        handler: Any = None,
+        *body: Statement,
+        into: str | Callable[..., Any] | None = None,
+        via: Any = None,
+    ) -> None:
+        self.event = event
+        self.name = event.name if isinstance(event, Event) else event
+        if isinstance(handler, Statement):
+            # On("paid", Step(...)): the handler was left out, which reads well and can mean only one thing.
+            body = (handler, *body)
+            handler = None
+        self.handler = handler
+        self.body = body
+        self.into = into
+        self.via = via
+
+
+class Timeout(Statement):
+    """An event fired by time: a ``timedelta`` after the thread's last outcome, or an aware ``datetime``."""
+
+    __slots__ = ("after", "body", "name")
+
+    def __init__(self, name: str, after: timedelta | datetime | Callable[..., Any], *body: Statement) -> None:
+        self.name = name
+        self.after = after
+        self.body = body
+
+
+class WaitFor(Statement):
+    """Park until ``cond`` holds; ``handler`` then runs as an action."""
+
+    __slots__ = ("cond", "handler", "name")
+
+    def __init__(self, name: str, cond: Condition, handler: Callable[..., Any] | None = None) -> None:
+        self.name = name
+        self.cond = cond
+        self.handler = handler
+
+
+class Sleep(Statement):
+    """Park for a ``timedelta`` after the thread's last outcome, or until an aware ``datetime``."""
+
+    __slots__ = ("duration", "name")
+
+    def __init__(self, name: str, duration: timedelta | datetime | Callable[..., Any]) -> None:
+        self.name = name
+        self.duration = duration
+
+
+def walk(definition: Statement) -> Iterator[Statement]:
+    """Every statement of a tree in the order of the source, nested ones too (events and cases are statements).
+
+    >>> [type(s).__name__ for s in walk(S(For("retry", Step("try", print), Break())))]
+    ['S', 'For', 'Step', 'Break']
+    """
+    stack = [definition]
+    while stack:
+        statement = stack.pop()
+        yield statement
+        stack.extend(child for child in reversed(statement.body) if isinstance(child, Statement))
+
+
+def find(definition: Statement, name: str) -> Statement | None:
+    """The first statement or event of this name, in the order of the source, or None.
+
+    >>> find(S(Step("charge", print)), "charge")
+    Step('charge')
+    """
+    return next((statement for statement in walk(definition) if statement.name == name), None)

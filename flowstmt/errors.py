@@ -1,0 +1,149 @@
+"""Every error that flowstmt raises, in one tree.
+
+::
+
+    FlowstmtError
+    ├─ DefinitionError              the workflow's definition has faults: all of them, with their places
+    ├─ StateError                   a snapshot or state that can't be used
+    │  └─ PositionError             a thread stands where the definition has nothing
+    ├─ StepError                    an action or a condition raised; the original is __cause__
+    ├─ SetupError                   events could not be set up outside; everything else was done and saved
+    ├─ CallbackError                a callback was refused; nothing changed
+    │  ├─ UnknownEventError         the definition has no such event
+    │  ├─ NotWaitingError           it has, but nobody waits for it now
+    │  ├─ AmbiguousCallbackError    several threads wait for it
+    │  ├─ StaleCallbackError        the stop that it was meant for has passed
+    │  ├─ InvalidPayloadError       the payload has faults, one line each
+    │  ├─ RefusedError              the handler's own refusal
+    │  └─ WorkflowFinishedError     the run is over
+    ├─ FinalError                   raised by actions: trying again would not help
+    └─ ConflictError                the run was, or is being, moved by somebody else
+
+A message says what happened, to which run, thread and step, what was expected and what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = [
+    "AmbiguousCallbackError",
+    "CallbackError",
+    "ConflictError",
+    "DefinitionError",
+    "FinalError",
+    "FlowstmtError",
+    "InvalidPayloadError",
+    "NotWaitingError",
+    "PositionError",
+    "RefusedError",
+    "SetupError",
+    "StaleCallbackError",
+    "StateError",
+    "StepError",
+    "UnknownEventError",
+    "WorkflowFinishedError",
+]
+
+
+class FlowstmtError(Exception):
+    """The root of every error that flowstmt raises by itself."""
+
+
+class DefinitionError(FlowstmtError):
+    """The definition of a workflow can't be used; ``faults`` holds one line per fault, each with its place."""
+
+    def __init__(self, message: str, faults: Iterable[str] = ()) -> None:
+        self.faults: tuple[str, ...] = tuple(faults)
+        lines = "".join(f"\n  - {fault}" for fault in self.faults)
+        super().__init__(message + lines)
+
+
+class StateError(FlowstmtError):
+    """A snapshot, a state or an argument that describes one can't be used; the message holds the JSON path."""
+
+
+class PositionError(StateError):
+    """A thread stands at a position that the definition no longer has, or no longer has there."""
+
+
+class StepError(FlowstmtError):
+    """An action, or a callable of a statement, raised.
+
+    ``step`` is the name of the statement; the original exception is ``__cause__``. The objects in memory may
+    hold half of the action's changes: discard them and load the last snapshot.
+    """
+
+    def __init__(self, message: str, *, step: str, run_id: str = "", thread_id: str = "") -> None:
+        super().__init__(message)
+        self.step = step
+        self.run_id = run_id
+        self.thread_id = thread_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_step_error, (type(self), self.args[0], self.step, self.run_id, self.thread_id)
+
+
+def _rebuild_step_error(cls: type[StepError], message: str, step: str, run_id: str, thread_id: str) -> StepError:
+    """Errors travel between processes (worker pools, test runners); keyword-only arguments need help to."""
+    return cls(message, step=step, run_id=run_id, thread_id=thread_id)
+
+
+class SetupError(FlowstmtError):
+    """Events could not be set up; ``failures`` has a line for each.
+
+    It is raised when ``resume`` has done, and saved, everything else it could. The failures are kept in the state
+    and tried again by the next ``resume``; the objects stay usable. The first failure is ``__cause__``.
+    """
+
+    def __init__(self, message: str, failures: Iterable[str] = ()) -> None:
+        self.failures: tuple[str, ...] = tuple(failures)
+        super().__init__(message + "".join(f"\n  - {failure}" for failure in self.failures))
+
+
+class CallbackError(FlowstmtError):
+    """A callback was refused; data and state are as they were."""
+
+
+class UnknownEventError(CallbackError):
+    """The definition has no event of this name that can be called from outside."""
+
+
+class NotWaitingError(CallbackError):
+    """The definition has the event, but no thread waits for it now: it is too early, or over."""
+
+
+class AmbiguousCallbackError(CallbackError):
+    """Several threads wait for the event: the request must name one."""
+
+
+class StaleCallbackError(CallbackError):
+    """The request names a stop (``birth``, ``pc``) at which nobody waits now."""
+
+
+class InvalidPayloadError(CallbackError):
+    """The payload does not fit the event; ``faults`` has one line per fault."""
+
+    def __init__(self, message: str, faults: Iterable[str] = ()) -> None:
+        self.faults: tuple[str, ...] = tuple(faults)
+        super().__init__(message + "".join(f"\n  - {fault}" for fault in self.faults))
+
+
+class RefusedError(CallbackError):
+    """A handler's own refusal ("not your turn"); handlers raise it, and the caller of the callback gets it."""
+
+
+class WorkflowFinishedError(CallbackError):
+    """The run is over and takes no more callbacks."""
+
+
+class FinalError(FlowstmtError):
+    """Raised by an action whose failure no further try can mend."""
+
+
+class ConflictError(FlowstmtError):
+    """The run was, or is being, moved by somebody else; nothing was overwritten."""

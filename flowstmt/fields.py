@@ -1,0 +1,154 @@
+"""The fields of a workflow class: which are saved, of which types, and how an object is made from saved values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NotRequired, get_type_hints
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticUndefined
+from typing_extensions import TypedDict
+
+from flowstmt.codec import Adapter, adapter_for, faults_of
+from flowstmt.errors import StateError
+
+__all__ = ["Fields", "fields_of"]
+
+_KEPT_AS = "__flowstmt_fields__"
+_MISSING: Any = object()
+
+
+class Fields:
+    """The saved fields of one class (``names``, ``types``) and those that are not (``transient``)."""
+
+    # Types are resolved, and the way to JSON is made, when they are first needed: a run that is never dumped may hold
+    # whatever it likes.
+    __slots__ = ("_adapter", "_cls", "_declared", "_defaults", "_init", "_types", "names", "transient")
+
+    def __init__(self, cls: type[Any]) -> None:
+        self._cls = cls
+        self._defaults: dict[str, Callable[[], Any]] = {}
+        self._init: set[str] = set()
+        self.transient: list[str] = []
+        self._types: dict[str, Any] | None = None
+        self._adapter: Adapter | None = None
+        self._declared = self._dataclass_fields() if dataclasses.is_dataclass(cls) else self._model_fields()
+        self.names = [name for name in self._declared if name not in self.transient]
+
+    @property
+    def types(self) -> dict[str, Any]:
+        """The type of each field. Raises ``StateError`` if an annotation can't be resolved."""
+        if self._types is None:
+            try:
+                hints = get_type_hints(self._cls, include_extras=True)
+            except Exception as error:
+                raise StateError(
+                    f"{self._cls.__name__}: the annotations of its fields can't be resolved: {error}. Classes that they "
+                    "name must be importable from the module"
+                ) from error
+            self._types = {name: hints.get(name, Any) for name in self._declared}
+        return self._types
+
+    def _dataclass_fields(self) -> list[str]:
+        declared = dataclasses.fields(self._cls)
+        for field in declared:
+            if field.metadata.get("transient"):
+                self.transient.append(field.name)
+            if field.init:
+                self._init.add(field.name)
+            if field.default_factory is not dataclasses.MISSING:
+                self._defaults[field.name] = field.default_factory
+            elif field.default is not dataclasses.MISSING:
+                self._defaults[field.name] = lambda default=field.default: default  # type: ignore[misc] # binds now
+        return [field.name for field in declared]
+
+    def _model_fields(self) -> list[str]:
+        if not issubclass(self._cls, BaseModel):
+            raise StateError(f"{self._cls.__name__} is neither a dataclass nor a pydantic model: its data is not known")
+        for name, field in self._cls.model_fields.items():
+            if field.exclude:
+                self.transient.append(name)
+            if field.default_factory is not None or field.default is not PydanticUndefined:
+                self._defaults[name] = lambda field=field: field.get_default(call_default_factory=True)  # type: ignore[misc] # binds now
+        return list(self._cls.model_fields)
+
+    def _make_adapter(self) -> Adapter:
+        wanted: dict[str, Any] = {}
+        for name in self.names:
+            try:
+                adapter_for(self.types[name])
+            except ValueError as error:
+                raise StateError(
+                    f"{self._cls.__name__}.{name}: {error}. Give it a type that can, or keep it out of snapshots with "
+                    'field(metadata={"transient": True})'
+                ) from error
+            wanted[name] = NotRequired[self.types[name]] if name in self._defaults else self.types[name]
+        self._adapter = Adapter(TypedDict(self._cls.__name__, wanted))  # type: ignore[operator] # made at run time
+        return self._adapter
+
+    def to_json(self, workflow: Any) -> bytes:
+        """The saved fields as JSON. Raises ``StateError`` naming the field that can't be."""
+        try:
+            values = {name: getattr(workflow, name) for name in self.names}
+            return (self._adapter or self._make_adapter()).to_json(values)
+        except (ValueError, AttributeError) as error:
+            raise StateError(self._culprit(workflow) or f"{self._cls.__name__}: {error}") from error
+
+    def _culprit(self, workflow: Any) -> str:
+        for name in self.names:
+            value = getattr(workflow, name, _MISSING)
+            if value is _MISSING:
+                return f"{self._cls.__name__}.{name} has no value: give it a default"
+            try:
+                adapter_for(self.types[name]).to_json(value)
+            except ValueError as error:
+                return f"{self._cls.__name__}.{name} can't be saved: {error}"
+        return ""
+
+    def from_json(self, blob: bytes, known: dict[str, Any]) -> Any:
+        """The object whose saved fields ``blob`` holds; ``known`` is the same, parsed. Raises ``StateError``."""
+        unknown = [name for name in known if name not in self.names]
+        if unknown:
+            raise StateError(
+                f"$.data.{unknown[0]}: {self._cls.__name__} saves no field of this name; if the class has changed, raise "
+                "its version and turn old data into new with a class method migrate(data, version)"
+            )
+        try:
+            values: dict[str, Any] = (self._adapter or self._make_adapter()).from_json(blob)
+        except ValidationError as error:
+            faults = "; ".join(f"$.data.{fault}" for fault in faults_of(error))
+            raise StateError(
+                f"{faults}. If {self._cls.__name__} has changed, give new fields a default, or raise its version and turn "
+                "old data into new with a class method migrate(data, version)"
+            ) from error
+        try:
+            return self._make(values)
+        except Exception as error:
+            raise StateError(f"{self._cls.__name__} can't be made from its saved data: {error}") from error
+
+    def _make(self, values: dict[str, Any]) -> Any:
+        """An object with these values, and defaults for the rest.
+
+        ``__init__`` and ``__post_init__`` run, so that transient fields are there; then every saved field is set once more,
+        so that what they do to saved fields is not done twice.
+        """
+        for name in self.names:
+            if name not in values:
+                values[name] = self._defaults[name]()
+        if issubclass(self._cls, BaseModel):
+            workflow: Any = self._cls.model_construct(_fields_set=set(values), **values)
+        else:
+            workflow = self._cls(**{name: value for name, value in values.items() if name in self._init})
+        for name, value in values.items():
+            object.__setattr__(workflow, name, value)
+        return workflow
+
+
+def fields_of(cls: type[Any]) -> Fields:
+    """The fields of a class, found out once and kept on it. Raises ``StateError``."""
+    known: Fields | None = cls.__dict__.get(_KEPT_AS)
+    if known is None:
+        known = Fields(cls)
+        setattr(cls, _KEPT_AS, known)
+    return known

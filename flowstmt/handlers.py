@@ -1,0 +1,84 @@
+"""A typed function as the handler of an event.
+
+What a handler's payload parameter annotates is what a payload must be: pydantic validates it. Where the handler says
+nothing, the ``Event`` token does; where there is no handler, the field or setter that keeps the payload.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from flowstmt.codec import Codec, adapter_for, faults_of
+from flowstmt.core.calls import annotation, parameters
+from flowstmt.core.statements import Event, On
+from flowstmt.errors import InvalidPayloadError
+from flowstmt.fields import fields_of
+
+__all__ = ["NoPayload", "kept_payload", "payload_type", "takes_payload", "validate_payload"]
+
+_codec = Codec()
+
+
+class NoPayload:
+    """The payload type of an event that takes none."""
+
+
+def takes_payload(handler: Any, base: int) -> bool:
+    """Whether a handler function has a parameter for the payload, after its ``base`` ones."""
+    return parameters(handler).most > base
+
+
+def payload_type(on: On, workflow: Any, base: int) -> Any:
+    """What the payload of an event must be: a type, ``Any``, or ``NoPayload``. ``base`` counts a callable's own first arguments."""
+    token = on.event.payload if isinstance(on.event, Event) else None
+    handler = on.handler
+    if callable(handler):
+        if takes_payload(handler, base):
+            names = parameters(handler).names
+            found = annotation(handler, names[base]) if len(names) > base else Any
+            return token if found is Any and token is not None else found
+        # The handler does not look at it, but it may still be kept.
+    elif handler is not None:
+        return Any
+    if token is not None:
+        return token
+    if isinstance(on.into, str):
+        return fields_of(type(workflow)).types.get(on.into, Any)
+    if on.into is not None:
+        names = parameters(on.into).names
+        return annotation(on.into, names[base]) if len(names) > base else Any
+    return NoPayload
+
+
+def validate_payload(payload: Any, wanted: Any, event: str, run_id: str) -> Any:
+    """The payload as the type ``wanted``. Bytes are JSON, anything else is a value. Raises ``InvalidPayloadError``."""
+    refused = f"run {run_id!r}: the payload for event {event!r} does not fit"
+    if wanted is NoPayload:
+        if payload is None:
+            return None
+        raise InvalidPayloadError(f"{refused}:", [f"the event takes no payload, but got a {type(payload).__name__}"])
+    is_json = isinstance(payload, bytes | bytearray | memoryview)
+    try:
+        if wanted is Any:
+            return from_json(bytes(payload)) if is_json else payload
+        validator = adapter_for(wanted).validator
+        return validator.validate_json(bytes(payload)) if is_json else validator.validate_python(payload)
+    except ValidationError as error:
+        raise InvalidPayloadError(f"{refused}:", faults_of(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidPayloadError(f"{refused}:", [str(error)]) from error
+
+
+def kept_payload(payload: Any, on: On, workflow: Any, run_id: str) -> Any:
+    """What ``into`` keeps of a payload: the value that a reload of its field would give. Raises ``InvalidPayloadError``."""
+    if not isinstance(on.into, str):
+        return payload
+    try:
+        return _codec.adapt(payload, fields_of(type(workflow)).types[on.into])
+    except ValueError as error:
+        raise InvalidPayloadError(
+            f"run {run_id!r}: the payload for event {on.name!r} can't be kept in {on.into!r}:", [str(error)]
+        ) from error

@@ -1,0 +1,143 @@
+"""A run as one JSON document, and back.
+
+``{"format": 1, "workflow": "Order", "version": 3, "data": {...}, "state": {...}}``: compact, and the same run gives the
+same bytes, so that documents can be compared and stored twice without harm.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import orjson
+from pydantic_core import from_json, to_json
+
+from flowstmt.codec import Codec
+from flowstmt.core.state import State, state_from_json, state_to_json
+from flowstmt.errors import StateError
+from flowstmt.fields import fields_of
+
+__all__ = ["FORMAT", "dump", "load"]
+
+W = TypeVar("W")
+
+FORMAT = 1
+_KEYS = ("format", "workflow", "version", "data", "state")
+_codec = Codec()
+
+
+def dump(workflow: Any, state: State) -> bytes:
+    """A snapshot of a run: its data and its state as one JSON document.
+
+    The same data and state give the same bytes. Changes nothing. Raises ``StateError`` that names the field (or arg or
+    item) which can't be turned into JSON.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass
+    ... class Order:
+    ...     sku: str = "tea"
+    ...
+    ...     def definition(self): ...
+    >>> dump(Order(), State.new("order-1", "Order"))[:60]
+    b'{"format":1,"workflow":"Order","version":1,"data":{"sku":"te'
+    """
+    if not isinstance(state, State):
+        raise StateError(f"expected a State, not {state!r}")
+    cls = type(workflow)
+    data = fields_of(cls).to_json(workflow)
+    try:
+        plain = orjson.dumps(state_to_json(state, _encode), option=orjson.OPT_UTC_Z)
+        name = orjson.dumps(state.workflow)
+    except TypeError as error:
+        raise StateError(f"run {state.run_id!r}: $.state can't be turned into JSON: {error}") from error
+    return b'{"format":%d,"workflow":%b,"version":%d,"data":%b,"state":%b}' % (FORMAT, name, _version(cls), data, plain)
+
+
+def load(cls: type[W], blob: bytes | bytearray | memoryview | str) -> tuple[W, State]:
+    """The workflow object and the state that ``dump`` wrote.
+
+    Data of an older ``version`` goes through the class's ``migrate(data, version)`` first. ``__init__`` runs, then every
+    saved field gets its saved value. Raises ``StateError`` with the JSON path of what is wrong.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass
+    ... class Order:
+    ...     sku: str = "tea"
+    ...
+    ...     def definition(self): ...
+    >>> load(Order, dump(Order("milk"), State.new("order-1", "Order")))[0]
+    Order(sku='milk')
+    """
+    if not isinstance(cls, type):
+        raise StateError(f"expected the class of the workflow, not {cls!r}")
+    document = _document(blob)
+    state = state_from_json(document["state"])
+    if state.workflow != document["workflow"]:
+        raise StateError(f"$.workflow is {document['workflow']!r}, but $.state.workflow is {state.workflow!r}")
+    data = _current_data(cls, document["data"], document["version"])
+    try:
+        return fields_of(cls).from_json(to_json(data), data), state
+    except StateError as error:
+        raise StateError(f"run {state.run_id!r}: {error}") from error
+
+
+def _document(blob: Any) -> dict[str, Any]:
+    if not isinstance(blob, bytes | bytearray | memoryview | str):
+        raise StateError(f"a snapshot is bytes or text, not a {type(blob).__name__}")
+    try:
+        document = from_json(bytes(blob) if isinstance(blob, memoryview) else blob)
+    except ValueError as error:
+        raise StateError(f"the snapshot is no JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise StateError("$: a snapshot is a JSON object")
+    # First: what a newer format holds is not for this version to judge.
+    written = document.get("format")
+    if isinstance(written, int) and written > FORMAT:
+        raise StateError(f"$.format: the snapshot has format {written}, written by a newer flowstmt; this one reads {FORMAT}")
+    if written != FORMAT or isinstance(written, bool):
+        raise StateError(f"$.format: expected {FORMAT}, not {written!r}")
+    missing = [key for key in _KEYS if key not in document]
+    unknown = [key for key in document if key not in _KEYS]
+    if missing or unknown:
+        raise StateError(f"$: a snapshot has the keys {', '.join(_KEYS)}; missing: {missing}, unknown: {unknown}")
+    if not isinstance(document["data"], dict):
+        raise StateError("$.data: expected an object")
+    return document
+
+
+def _current_data(cls: type[Any], data: dict[str, Any], written: Any) -> dict[str, Any]:
+    version = _version(cls)
+    if not isinstance(written, int) or isinstance(written, bool) or written < 1:
+        raise StateError(f"$.version: expected a whole number from 1, not {written!r}")
+    if written > version:
+        raise StateError(f"$.version: the data was saved by version {written} of {cls.__name__}; this is version {version}")
+    if written == version:
+        return data
+    migrate = getattr(cls, "migrate", None)
+    if not callable(migrate):
+        raise StateError(
+            f"$.version: the data was saved by version {written} of {cls.__name__}, this is version {version}: give it a "
+            "class method migrate(data, version) that returns the data of this version"
+        )
+    try:
+        migrated = migrate(data, written)
+    except Exception as error:
+        raise StateError(f"{cls.__name__}.migrate raised {type(error).__name__} on version {written}: {error}") from error
+    if not isinstance(migrated, dict):
+        raise StateError(f"{cls.__name__}.migrate must return the data as a dict, not {migrated!r}")
+    return migrated
+
+
+def _version(cls: type[Any]) -> int:
+    version = getattr(cls, "version", 1)
+    if "version" in fields_of(cls).types:
+        return 1  # a field of that name is data
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise StateError(f"{cls.__name__}.version must be a whole number from 1, not {version!r}")
+    return version
+
+
+def _encode(value: Any, path: str) -> Any:
+    try:
+        return _codec.encode(value)
+    except ValueError as error:
+        raise StateError(f"{path}: {error}") from error
