@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 from flowstmt.backup import Backup
 from flowstmt.codec import Codec
 from flowstmt.core.callbacks import accept
-from flowstmt.core.machine import Machine, event_key
+from flowstmt.core.events import event_key
+from flowstmt.core.machine import Machine
 from flowstmt.core.nodes import Node
 from flowstmt.core.program import program_for, rebuild
 from flowstmt.core.state import (

@@ -32,7 +32,7 @@ def takes_payload(handler: Any, base: int) -> bool:
 
 
 def payload_type(on: On, workflow: Any, base: int) -> Any:
-    """What the payload of an event must be: a type, ``Any``, or ``NoPayload``. ``base`` counts a callable's own first arguments."""
+    """What the payload of an event must be: a type, ``Any``, or ``NoPayload``. Before it a callable gets ``base`` arguments."""
     token = on.event.payload if isinstance(on.event, Event) else None
     handler = on.handler
     if callable(handler):

@@ -12,7 +12,8 @@ import orjson
 from pydantic_core import from_json, to_json
 
 from flowstmt.codec import Codec
-from flowstmt.core.state import State, state_from_json, state_to_json
+from flowstmt.core.state import State
+from flowstmt.core.state_json import read_state, write_state
 from flowstmt.errors import StateError
 from flowstmt.fields import fields_of
 
@@ -45,7 +46,7 @@ def dump(workflow: Any, state: State) -> bytes:
     cls = type(workflow)
     data = fields_of(cls).to_json(workflow)
     try:
-        plain = orjson.dumps(state_to_json(state, _encode), option=orjson.OPT_UTC_Z)
+        plain = orjson.dumps(write_state(state, _encode), option=orjson.OPT_UTC_Z)
         name = orjson.dumps(state.workflow)
     except TypeError as error:
         raise StateError(f"run {state.run_id!r}: $.state can't be turned into JSON: {error}") from error
@@ -70,7 +71,7 @@ def load(cls: type[W], blob: bytes | bytearray | memoryview | str) -> tuple[W, S
     if not isinstance(cls, type):
         raise StateError(f"expected the class of the workflow, not {cls!r}")
     document = _document(blob)
-    state = state_from_json(document["state"])
+    state = read_state(document["state"])
     if state.workflow != document["workflow"]:
         raise StateError(f"$.workflow is {document['workflow']!r}, but $.state.workflow is {state.workflow!r}")
     data = _current_data(cls, document["data"], document["version"])

@@ -76,13 +76,13 @@ def _check_request(state: State, request: CallbackRequest) -> None:
 
 
 def _waiting(program: Program, state: State, name: str | None = None) -> list[tuple[Thread, Node]]:
-    found = []
-    for thread in state.threads:
-        if thread.status is ThreadStatus.WaitingEvent:
-            for node in program.by_name[thread.position].children:
-                if node.kind is On and name in (None, node.name):
-                    found.append((thread, node))
-    return found
+    return [
+        (thread, node)
+        for thread in state.threads
+        if thread.status is ThreadStatus.WaitingEvent
+        for node in program.by_name[thread.position].children
+        if node.kind is On and name in (None, node.name)
+    ]
 
 
 def _instead(state: State, request: CallbackRequest) -> str:

@@ -98,5 +98,5 @@ def _function(call: Any) -> FunctionType | None:
     while isinstance(call, partial | MethodType):
         call = inspect.unwrap(call.func if isinstance(call, partial) else call.__func__)
     if not isinstance(call, FunctionType):
-        call = getattr(type(call), "__call__", None)
+        call = getattr(type(call), "__call__", None)  # noqa: B004 the function itself is wanted
     return call if isinstance(call, FunctionType) else None

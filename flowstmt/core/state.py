@@ -3,8 +3,7 @@
 Rules:
 
 1. A run costs what its live threads cost, never what its history did: nothing in here grows with the steps done.
-2. Everything is JSON with the keys below. A key that holds its default is left out, a missing key takes its default;
-   unknown keys and wrong shapes are a ``StateError`` that holds the JSON path.
+2. Everything is JSON with the keys below (``state_json.py``).
 3. Only ``machine.py`` changes a status, and only along the transition tables.
 
 Theory: a thread is always in one of six statuses. ``Resuming`` is the only one in which it moves by itself: from its
@@ -21,7 +20,7 @@ The tables are not looked up on the hot path: the test suite holds every assignm
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -45,8 +44,6 @@ __all__ = [
     "WaitEvent",
     "WorkflowStatus",
     "birth_of",
-    "state_from_json",
-    "state_to_json",
 ]
 
 MAIN = "main"
@@ -228,7 +225,7 @@ class State:
     error: ErrorInfo | None = None
     undo: list[Any] = field(default_factory=list)
     notes: list[Any] = field(default_factory=list)
-    # Set by ``state_from_json``: args and items are JSON still, and become what their consumers annotate when the
+    # Set by ``state_json.read_state``: args and items are JSON still, and become what their consumers annotate when the
     # state first meets its definition.
     raw: bool = field(default=False, repr=False, compare=False)
 
@@ -270,254 +267,3 @@ def birth_of(parent_birth: str, parent_pc: int, thread_id: str) -> str:
 
 
 MAIN_BIRTH = birth_of("", 0, MAIN)
-
-# --- JSON ----------------------------------------------------------------------------------------------------------
-
-Encode = Callable[[Any, str], Any]
-"""Turns a value of the user's (an arg, an item) into JSON; gets the path for its error message."""
-
-
-def state_to_json(state: State, encode: Encode) -> dict[str, Any]:
-    """The state as a dict whose leaves are JSON values, StrEnums and aware datetimes. Keys at their default are left out."""
-    out: dict[str, Any] = {
-        "run_id": state.run_id,
-        "workflow": state.workflow,
-        "status": state.status,
-        "revision": state.revision,
-        "wake_at": state.wake_at,
-        "threads": [_thread_to_json(thread, i, encode) for i, thread in enumerate(state.threads)],
-    }
-    if state.result is not None:
-        out["result"] = state.result
-    if state.error is not None:
-        out["error"] = _plain(state.error)
-    if state.undo:
-        out["undo"] = state.undo
-    if state.notes:
-        out["notes"] = state.notes
-    return out
-
-
-def _thread_to_json(thread: Thread, i: int, encode: Encode) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        "id": thread.id,
-        "name": thread.name,
-        "status": thread.status,
-        "position": thread.position,
-        "pc": thread.pc,
-        "birth": thread.birth,
-    }
-    if thread.ready:
-        out["ready"] = thread.ready
-    if thread.since is not None:
-        out["since"] = thread.since
-    if thread.event is not None:
-        out["event"] = thread.event
-    if thread.events:
-        out["events"] = [_event_to_json(event) for event in thread.events]
-    if thread.parent is not None:
-        out["parent"] = thread.parent
-    if thread.due_at is not None:
-        out["due_at"] = thread.due_at
-    if thread.attempt != 1:
-        out["attempt"] = thread.attempt
-    if thread.error is not None:
-        out["error"] = _plain(thread.error)
-    if thread.arg is not None:
-        out["arg"] = encode(thread.arg, f"$.state.threads[{i}].arg")
-    if thread.frames:
-        out["frames"] = [
-            _frame_to_json(frame, f"$.state.threads[{i}].frames[{k}].item", encode) for k, frame in enumerate(thread.frames)
-        ]
-    return out
-
-
-def _event_to_json(event: WaitEvent) -> dict[str, Any]:
-    out: dict[str, Any] = {"name": event.name, "wait": event.wait}
-    if event.type:
-        out["type"] = event.type
-    out["request"] = _plain(event.request)
-    out["status"] = event.status
-    if event.handled:
-        out["handled"] = True
-    if event.error is not None:
-        out["error"] = _plain(event.error)
-    if event.due_at is not None:
-        out["due_at"] = event.due_at
-    return out
-
-
-def _frame_to_json(frame: Frame, path: str, encode: Encode) -> dict[str, Any]:
-    out: dict[str, Any] = {"statement": frame.statement, "index": frame.index}
-    if frame.item is not None:
-        out["item"] = encode(frame.item, path)
-    if frame.exit is not None:
-        out["exit"] = frame.exit
-    if frame.data is not None:
-        out["data"] = frame.data
-    return out
-
-
-def _plain(record: Any) -> dict[str, Any]:
-    """A record of JSON values, without what is None."""
-    return {key: value for key in record.__slots__ if (value := getattr(record, key)) is not None}
-
-
-def state_from_json(value: Any, path: str = "$.state") -> State:
-    """The state that ``state_to_json`` wrote. Args and items stay JSON until the state meets its definition."""
-    state: State = _read(State, _STATE, value, path)
-    state.raw = True
-    if state.status not in OVER:
-        live = [thread.id for thread in state.threads if thread.status is not ThreadStatus.Ended]
-        if MAIN not in live:
-            raise StateError(f"{path}.threads: a run that is {state.status} needs a thread with the id 'main'")
-        if len(set(live)) != len(live):
-            raise StateError(f"{path}.threads: two live threads have one id: {sorted(live)}")
-    return state
-
-
-Reader = Callable[[Any, str], Any]
-
-
-def _read(cls: type[Any], readers: Mapping[str, Reader], value: Any, path: str) -> Any:
-    if not isinstance(value, dict):
-        raise StateError(f"{path}: expected an object, not {_shape(value)}")
-    unknown = [key for key in value if key not in readers]
-    if unknown:
-        raise StateError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(readers)}")
-    arguments = {key: readers[key](item, f"{path}.{key}") for key, item in value.items()}
-    missing = [key for key in _REQUIRED[cls] if key not in arguments]
-    if missing:
-        raise StateError(f"{path}: the key {missing[0]!r} is missing")
-    return cls(**arguments)
-
-
-def _shape(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
-
-
-def _text(value: Any, path: str) -> str:
-    if not isinstance(value, str):
-        raise StateError(f"{path}: expected a text, not {_shape(value)}")
-    return value
-
-
-def _count(value: Any, path: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise StateError(f"{path}: expected a whole number from 0, not {_shape(value)}")
-    return value
-
-
-def _flag(value: Any, path: str) -> bool:
-    if not isinstance(value, bool):
-        raise StateError(f"{path}: expected true or false, not {_shape(value)}")
-    return value
-
-
-def _any(value: Any, path: str) -> Any:
-    return value
-
-
-def _instant(value: Any, path: str) -> datetime:
-    try:
-        return aware(datetime.fromisoformat(_text(value, path)), path)
-    except ValueError as error:
-        raise StateError(f"{path}: expected an ISO 8601 instant with a time zone, not {_shape(value)}") from error
-
-
-def _one_of(kind: type[StrEnum]) -> Reader:
-    def read(value: Any, path: str) -> StrEnum:
-        try:
-            return kind(value)
-        except ValueError as error:
-            words = ", ".join(kind)
-            raise StateError(f"{path}: expected one of {words}, not {_shape(value)}") from error
-
-    return read
-
-
-def _optional(reader: Reader) -> Reader:
-    return lambda value, path: None if value is None else reader(value, path)
-
-
-def _list(reader: Reader) -> Reader:
-    def read(value: Any, path: str) -> list[Any]:
-        if not isinstance(value, list):
-            raise StateError(f"{path}: expected a list, not {_shape(value)}")
-        return [reader(item, f"{path}[{i}]") for i, item in enumerate(value)]
-
-    return read
-
-
-def _record(cls: type[Any], readers: Mapping[str, Reader]) -> Reader:
-    return lambda value, path: _read(cls, readers, value, path)
-
-
-_REQUIRED: Mapping[type[Any], tuple[str, ...]] = {
-    State: ("run_id", "workflow", "status", "revision", "threads"),
-    Thread: ("id", "name", "status"),
-    Frame: ("statement",),
-    WaitEvent: ("name", "wait", "request", "status"),
-    CallbackRequest: ("name",),
-    ErrorInfo: ("type", "message"),
-}
-_ERROR = _record(ErrorInfo, {"type": _text, "message": _text, "step": _text, "attempts": _count})
-_REQUEST = _record(
-    CallbackRequest,
-    {
-        "name": _text,
-        "thread_id": _optional(_text),
-        "pc": _optional(_count),
-        "birth": _optional(_text),
-        "run_id": _optional(_text),
-        "setup_data": _optional(_text),
-    },
-)
-_EVENT = _record(
-    WaitEvent,
-    {
-        "name": _text,
-        "wait": _text,
-        "type": _text,
-        "request": _REQUEST,
-        "status": _one_of(EventStatus),
-        "handled": _flag,
-        "error": _optional(_ERROR),
-        "due_at": _optional(_instant),
-    },
-)
-_FRAME = _record(Frame, {"statement": _text, "index": _count, "item": _any, "exit": _any, "data": _any})
-_THREAD = _record(
-    Thread,
-    {
-        "id": _text,
-        "name": _text,
-        "status": _one_of(ThreadStatus),
-        "position": _text,
-        "event": _optional(_text),
-        "events": _list(_EVENT),
-        "pc": _count,
-        "birth": _text,
-        "parent": _optional(_text),
-        "ready": _count,
-        "since": _optional(_instant),
-        "due_at": _optional(_instant),
-        "attempt": _count,
-        "error": _optional(_ERROR),
-        "arg": _any,
-        "frames": _list(_FRAME),
-    },
-)
-_STATE: Mapping[str, Reader] = {
-    "run_id": _text,
-    "workflow": _text,
-    "status": _one_of(WorkflowStatus),
-    "revision": _count,
-    "threads": _list(_THREAD),
-    "wake_at": _optional(_instant),
-    "result": _any,
-    "error": _optional(_ERROR),
-    "undo": _list(_any),
-    "notes": _list(_any),
-}

@@ -1,0 +1,131 @@
+"""What the user's callables answer: conditions, items, ids, instants, values.
+
+Rules:
+
+1. An exception in one of them is a ``StepError`` that names the statement, with the original as its cause.
+2. What they return is checked here, once: a condition that returns a function was not called, an awaitable not awaited.
+3. A callable that takes one more argument than its style gives gets the innermost item.
+
+What this module must not know: what the answers are for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from inspect import isawaitable, iscoroutine
+from typing import Any, Protocol
+
+from flowstmt.core.calls import parameters
+from flowstmt.core.nodes import Node
+from flowstmt.core.program import Program
+from flowstmt.core.state import Frame, State, Thread
+from flowstmt.errors import StepError
+
+__all__ = ["Answers", "Values", "a_kind_of"]
+
+
+class Values(Protocol):
+    """Turns values of the user's into what a reload would give."""
+
+    def adapt(self, value: Any, wanted: Any) -> Any:
+        """``value`` as it would be after a trip through JSON to the type ``wanted``. Raises ``ValueError``."""
+
+    def restore(self, plain: Any, wanted: Any) -> Any:
+        """The value of type ``wanted`` that the JSON value ``plain`` stands for. Raises ``ValueError``."""
+
+
+class Answers:
+    """One run, its program, and the values of the latest build.
+
+    A driver replaces ``values`` after data may have changed.
+    """
+
+    __slots__ = ("_adapt", "_base", "_frames", "_now", "program", "state", "values", "workflow")
+
+    def __init__(self, program: Program, values: list[Any], workflow: Any, state: State, adapt: Values) -> None:
+        self.program = program
+        self.values = values
+        self.workflow = workflow
+        self.state = state
+        self._adapt = adapt
+        self._base: tuple[Any, ...] = (workflow,) if program.class_style else ()
+        # Those of the thread that moves: replaced, not changed, by whoever enters or leaves a loop.
+        self._frames: list[Frame] = []
+        self._now = datetime.min.replace(tzinfo=UTC)
+
+    def _arguments(self, thread: Thread, node: Node, call: Callable[..., Any], given: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of a callable: those given, and the item if it takes one more."""
+        if node.item is not None and parameters(call).required == len(given) + 1:
+            return (*given, self._item(thread, node))
+        return given
+
+    def arguments(self, thread: Thread, node: Node, call: Callable[..., Any], payload: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of a handler."""
+        self._frames = thread.frames
+        return self._arguments(thread, node, call, (*self._base, *payload))
+
+    def _item(self, thread: Thread, node: Node) -> Any:
+        return self._frames[-1].item if node.item_in_frame else thread.arg
+
+    def _value(self, thread: Thread, node: Node, value: Any) -> Any:
+        """What a value or callable of a statement is now."""
+        if not callable(value):
+            return value
+        try:
+            found = value(*self._arguments(thread, node, value, self._base))
+        except Exception as error:
+            raise self._failed(thread, node, f"raised {type(error).__name__}: {error}") from error
+        if callable(found) or isawaitable(found):
+            if iscoroutine(found):
+                found.close()
+            raise self._failed(thread, node, f"its callable returned {a_kind_of(found)}: was a call or an await forgotten?")
+        return found
+
+    def _truth(self, thread: Thread, node: Node, cond: Any) -> bool:
+        if not callable(cond):
+            return bool(cond)
+        found = self._value(thread, node, cond)
+        if found is True or found is False:
+            return found
+        try:
+            return bool(found)
+        except Exception as error:
+            raise self._failed(thread, node, f"raised {type(error).__name__}: {error}") from error
+
+    def _instant(self, thread: Thread, node: Node, role: str, value: Any) -> datetime:
+        found = self._value(thread, node, value)
+        try:
+            if isinstance(found, timedelta):
+                return (thread.since or self._now) + found
+            if isinstance(found, datetime) and found.utcoffset() is not None:
+                return found.astimezone(UTC)
+        except OverflowError as error:
+            raise self._failed(thread, node, f"{role} {found!r} is past the end of the calendar") from error
+        raise self._failed(thread, node, f"{role} must be a timedelta or an aware datetime, not {found!r}")
+
+    def _adapted(self, thread: Thread, node: Node, what: str, value: Any) -> Any:
+        """An item or arg as a reload would give it to those who take it."""
+        return self._kept(thread, node, what, value, Any if node.own_item is None else node.own_item.type)
+
+    def _plain(self, thread: Thread, node: Node, what: str, value: Any) -> Any:
+        """A value as plain JSON."""
+        return self._kept(thread, node, what, value, Any)
+
+    def _kept(self, thread: Thread, node: Node, what: str, value: Any, wanted: Any) -> Any:
+        try:
+            return self._adapt.adapt(value, wanted)
+        except ValueError as error:
+            raise self._failed(thread, node, f"{what} can't be kept: {error}") from error
+
+    def _failed(self, thread: Thread, node: Node, what: str) -> StepError:
+        run_id = self.state.run_id
+        return StepError(f"{self._where(thread)}: {node.label}: {what}", step=node.name, run_id=run_id, thread_id=thread.id)
+
+    def _where(self, thread: Thread) -> str:
+        return f"run {self.state.run_id!r}, thread {thread.id!r}"
+
+
+def a_kind_of(value: Any) -> str:
+    """For messages: a value by its type."""
+    return f"a {type(value).__name__}"

@@ -1,0 +1,51 @@
+"""What threads were before they moved, so that a move that fails leaves no trace.
+
+Lists, frames and events of a thread are replaced, never changed, while threads move: to keep a thread is to keep
+references.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from flowstmt.core.state import Thread
+
+__all__ = ["Journal", "keep", "roll_back"]
+
+Journal: TypeAlias = list[tuple[Any, ...]]
+
+
+def keep(journal: Journal, thread: Thread) -> None:
+    """Note what a thread is, before it changes."""
+    journal.append(
+        (
+            thread,
+            thread.status,
+            thread.position,
+            thread.event,
+            thread.events,
+            thread.pc,
+            thread.ready,
+            thread.since,
+            thread.due_at,
+            thread.frames,
+        )
+    )
+
+
+def roll_back(journal: Journal) -> None:
+    """Make all threads what they were before the first of their changes."""
+    for entry in reversed(journal):
+        thread = entry[0]
+        (
+            _,
+            thread.status,
+            thread.position,
+            thread.event,
+            thread.events,
+            thread.pc,
+            thread.ready,
+            thread.since,
+            thread.due_at,
+            thread.frames,
+        ) = entry

@@ -1,0 +1,191 @@
+"""How a thread moves: from its position along the links to its next stop.
+
+Each kind of statement answers a thread that reaches it in a function ``_at_...``: either with the node to go on to, or by
+parking the thread and answering None. Adding a statement that neither parks nor unwinds in a new way adds one function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from flowstmt.core.answers import Values, a_kind_of
+from flowstmt.core.events import Events
+from flowstmt.core.journal import keep
+from flowstmt.core.nodes import End, Leave, Node
+from flowstmt.core.program import Program
+from flowstmt.core.state import MAIN, Frame, State, Thread, ThreadStatus, WorkflowStatus, birth_of
+from flowstmt.core.statements import For, ForEach, Go, If, Join, Return, Sleep, Statement, Step, Switch, Wait, WaitFor
+from flowstmt.errors import DefinitionError
+
+__all__ = ["Moves"]
+
+_Executing = ThreadStatus.Executing
+_Ended = ThreadStatus.Ended
+
+
+class Moves(Events):
+    """Threads on their way."""
+
+    __slots__ = ("_visited",)
+
+    def __init__(self, program: Program, values: list[Any], workflow: Any, state: State, adapt: Values) -> None:
+        super().__init__(program, values, workflow, state, adapt)
+        # The For loops that were reached in this round, with the threads and the indexes of the loops around.
+        self._visited: set[tuple[Any, ...]] | None = None
+
+    def _move(self, thread: Thread) -> None:
+        """Follow the links from a thread's position to its next stop."""
+        node: Node | None = self._onwards(thread)
+        # Replaced, not changed, by whoever enters or leaves a loop: the thread keeps its own until it parks.
+        self._frames = thread.frames
+        while node is not None:
+            node = _ARRIVE[node.kind](self, thread, node)
+
+    def _onwards(self, thread: Thread) -> Node:
+        by_name = self.program.by_name
+        if not thread.position:
+            return self.program.start if thread.name == MAIN else by_name[thread.name].entry
+        node = by_name[thread.position]
+        if node.kind is Wait:
+            event = self.program.event_node(node, thread.event)
+            if event is not None:
+                return event.entry
+        return node.next
+
+    def _park(self, thread: Thread, node: Node, status: ThreadStatus, due_at: datetime | None = None) -> None:
+        keep(self._journal, thread)
+        thread.status = status
+        thread.position = node.name
+        thread.event = None
+        thread.pc += 1
+        thread.ready = self.state.revision + 1
+        thread.due_at = due_at
+        thread.frames = self._frames
+
+    def _at_step(self, thread: Thread, node: Node) -> None:
+        self._park(thread, node, _Executing)
+
+    def _at_switch(self, thread: Thread, node: Node) -> Node:
+        for case in node.children:
+            statement = self.values[case.index]
+            # A Default has no condition.
+            if not hasattr(statement, "cond") or self._truth(thread, case, statement.cond):
+                return case.entry
+        return node.next
+
+    def _at_for(self, thread: Thread, node: Node) -> Node:
+        visit = (thread.birth, node.index, *[frame.index for frame in self._frames])
+        if self._visited is None:
+            self._visited = {visit}
+        elif visit in self._visited:
+            raise DefinitionError(
+                f"{self._where(thread)}: {node.place} makes no progress: it came round without a stop that takes an "
+                "outcome or time. Put a Step, or a Wait whose time is still to come, on every way through its body"
+            )
+        else:
+            self._visited.add(visit)
+        statement = self.values[node.index]
+        return node.entry if statement.forever or self._truth(thread, node, statement.cond) else node.next
+
+    def _at_for_each(self, thread: Thread, node: Node) -> Node:
+        frames = self._frames
+        inside = bool(frames) and frames[-1].statement == node.name and len(frames) == len(node.frames) + 1
+        outer, index = (frames[:-1], frames[-1].index + 1) if inside else (frames, 0)
+        self._frames = outer
+        items = self._value(thread, node, self.values[node.index].items)
+        if not isinstance(items, Sequence):
+            raise self._failed(thread, node, f"its items must be a Sequence (list, tuple, range ...), not {a_kind_of(items)}")
+        if index >= len(items):
+            return node.next
+        item = self._adapted(thread, node, "its item", items[index])
+        self._frames = [*outer, Frame(node.name, index, item)]
+        return node.entry
+
+    def _at_leave(self, thread: Thread, node: Node) -> Node:
+        self._frames = self._frames[:-1]
+        return node.next
+
+    def _at_go(self, thread: Thread, node: Node) -> Node:
+        statement = self.values[node.index]
+        thread_id = node.name
+        if statement.id is not None:
+            # By way of JSON: a UUID becomes its text.
+            part = self._plain(thread, node, "its id", self._value(thread, node, statement.id))
+            if not isinstance(part, str | int) or isinstance(part, bool) or part == "":
+                raise self._failed(thread, node, f"its id must be a text, a whole number or a UUID, not {part!r}")
+            thread_id = f"{node.name}:{part}"
+        if any(other.id == thread_id and other.status is not _Ended for other in self.state.threads):
+            raise DefinitionError(
+                f"{self._where(thread)}: {node.label} would start a second thread with the id {thread_id!r} while the "
+                "first one lives: tell them apart with id=, or Join the first one before"
+            )
+        arg = None
+        if statement.arg is not None:
+            arg = self._adapted(thread, node, "its arg", self._value(thread, node, statement.arg))
+        elif node.item is not None:
+            arg = self._adapted(thread, node, "the item that it hands on", self._item(thread, node))
+        birth = birth_of(thread.birth, thread.pc, thread_id)
+        self.state.threads.append(Thread(id=thread_id, name=node.name, birth=birth, parent=thread.id, since=self._now, arg=arg))
+        return node.next
+
+    def _at_wait(self, thread: Thread, node: Node) -> None:
+        events = [self._waiting(thread, child, thread.pc + 1) for child in node.children]
+        self._park(thread, node, ThreadStatus.WaitingEvent)
+        thread.events = thread.events + events
+
+    def _at_condition(self, thread: Thread, node: Node) -> None:
+        self._park(thread, node, ThreadStatus.WaitingCondition)
+
+    def _at_sleep(self, thread: Thread, node: Node) -> None:
+        due_at = self._instant(thread, node, "duration", self.values[node.index].duration)
+        self._park(thread, node, ThreadStatus.WaitingTime, due_at)
+
+    def _at_return(self, thread: Thread, node: Node) -> None:
+        value = None
+        if thread.name == MAIN:
+            given = self._value(thread, node, self.values[node.index].value)
+            value = self._plain(thread, node, "its value", given)
+        self._end(thread, value)
+
+    def _at_end(self, thread: Thread, node: Node) -> None:
+        self._end(thread, None)
+
+    def _end(self, thread: Thread, result: Any) -> None:
+        if thread.name != MAIN:
+            self._end_thread(thread)
+            return
+        for each in self.state.threads:
+            if each.status is not _Ended:
+                self._end_thread(each)
+        self.state.status = WorkflowStatus.Finished
+        self.state.result = result
+
+    def _end_thread(self, thread: Thread) -> None:
+        keep(self._journal, thread)
+        if thread.status is ThreadStatus.WaitingEvent:
+            thread.events = self._closed(thread, None)
+        thread.status = _Ended
+        thread.event = None
+        thread.due_at = None
+        thread.frames = []
+
+
+_Arrival = Callable[[Moves, Thread, Node], "Node | None"]
+_ARRIVE: dict[type[Statement], _Arrival] = {
+    Step: Moves._at_step,
+    Switch: Moves._at_switch,
+    If: Moves._at_switch,
+    For: Moves._at_for,
+    ForEach: Moves._at_for_each,
+    Leave: Moves._at_leave,
+    Return: Moves._at_return,
+    Go: Moves._at_go,
+    Join: Moves._at_condition,
+    Wait: Moves._at_wait,
+    WaitFor: Moves._at_condition,
+    Sleep: Moves._at_sleep,
+    End: Moves._at_end,
+}
+"""What a thread that reaches a statement does: park (None), or go on to the next node."""

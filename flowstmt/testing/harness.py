@@ -1,0 +1,240 @@
+"""One run under a virtual clock, with everything that it does written down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from flowstmt.core.program import program_for
+from flowstmt.core.state import CallbackRequest, CheckpointType, State, ThreadStatus, WorkflowStatus
+from flowstmt.core.statements import Event
+from flowstmt.current import Current
+from flowstmt.drive import handle_callback, handle_callback_async, resume, resume_async
+from flowstmt.errors import CallbackError, SetupError
+from flowstmt.snapshot import dump, load
+
+__all__ = ["START", "Harness", "Killed", "Saved"]
+
+W = TypeVar("W")
+
+START = datetime(2030, 1, 1, tzinfo=UTC)
+"""Where the clock of a harness begins, if not told otherwise."""
+
+_RUNNABLE = (ThreadStatus.Executing, ThreadStatus.Resuming)
+
+
+class Killed(BaseException):
+    """The process is dead: raised by a probe, so that neither workflow nor driver can do anything about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint: why it was taken, and the snapshot. The kind of the save after a callback is None."""
+
+    kind: CheckpointType | None
+    snapshot: bytes
+
+
+class Harness(Generic[W]):
+    """Runs one workflow; the clock stands still unless you ``advance`` it.
+
+    - ``workflow``, ``state``, ``status``, ``result``, ``now``: what is now.
+    - ``snapshot``: what was saved last (at first: the run before it started); ``saves``: all of them.
+    - ``trace``: what happened, a line each. ``calls``: (kind, position, idempotency key) of every action, handler, setup
+      and teardown that returned. ``decisions``: where each thread stood at each of its stops.
+
+    With ``round_trip`` the objects are replaced by loaded ones after every step, so that nothing can hide outside of the
+    snapshot; ``reload`` does it once, and is also what a crash does. ``invariant(workflow, state)`` is called at every
+    checkpoint; let it raise, or return False, when something is wrong. ``probe(label)`` is called before and after every
+    save and every call; it may raise ``Killed``. Async workflows are driven by the async drivers; use the harness from
+    plain (not async) tests.
+
+    >>> from dataclasses import dataclass
+    >>> from flowstmt import On, Timeout, Wait
+    >>> @dataclass
+    ... class Order:
+    ...     paid: int = 0
+    ...
+    ...     def definition(self):
+    ...         return Wait("payment", On("paid", into="paid"), Timeout("late", timedelta(days=3)))
+    >>> harness = Harness(Order())
+    >>> harness.run()
+    <WorkflowStatus.Waiting: 'Waiting'>
+    >>> harness.advance(timedelta(days=3))
+    <WorkflowStatus.Finished: 'Finished'>
+    """
+
+    def __init__(
+        self,
+        workflow: W,
+        *,
+        run_id: str = "run",
+        name: str | None = None,
+        now: datetime = START,
+        deps: Any = None,
+        round_trip: bool = False,
+        invariant: Callable[[W, State], Any] | None = None,
+        probe: Callable[[str], None] | None = None,
+    ) -> None:
+        self.workflow = workflow
+        self.now = now
+        self.state = State.new(run_id, name or type(workflow).__name__, now)
+        self.saves: list[Saved] = []
+        self.trace: list[str] = []
+        self.calls: list[tuple[str, str, str]] = []
+        self.decisions: dict[tuple[str, str, int], str] = {}
+        self._cls = type(workflow)
+        self._deps = deps
+        self._round_trip = round_trip
+        self._invariant = invariant
+        self._probe = probe
+        self.snapshot = dump(workflow, self.state)
+
+    @property
+    def status(self) -> WorkflowStatus:
+        """The status of the run."""
+        return self.state.status
+
+    @property
+    def result(self) -> Any:
+        """What ``main`` returned."""
+        return self.state.result
+
+    def run(self) -> WorkflowStatus:
+        """Resume until nothing is left to do at this instant.
+
+        Setups that fail are left for the next ``run``: their errors are in the trace and in the state.
+        """
+        while True:
+            try:
+                self._resume(1 if self._round_trip else 10_000)
+            except SetupError as error:
+                self.trace.append(f"SetupError: {'; '.join(error.failures)}")
+            if self._round_trip:
+                self.reload()
+            if not any(thread.status in _RUNNABLE for thread in self.state.threads):
+                return self.state.status
+
+    def callback(self, request: CallbackRequest | Event[Any, Any] | str, payload: Any = None) -> Any:
+        """Hand in a callback, save, and run. Returns the handler's output; raises when the callback is refused."""
+        output = self.deliver(request, payload)
+        self.run()
+        return output
+
+    def deliver(self, request: CallbackRequest | Event[Any, Any] | str, payload: Any = None) -> Any:
+        """Hand in a callback and save, but do not run yet."""
+        name = request if isinstance(request, str) else request.name
+        self.trace.append(f"callback {name}")
+        try:
+            output = self._call_back(request, payload)
+        except CallbackError as error:
+            self.trace.append(f"refused: {error}")
+            raise
+        self._save(None)
+        if self._round_trip:
+            self.reload()
+        return output
+
+    def advance(self, by: timedelta) -> WorkflowStatus:
+        """Move the clock, stopping to run at each instant at which the run wants to wake."""
+        return self.advance_to(self.now + by)
+
+    def advance_to(self, instant: datetime) -> WorkflowStatus:
+        """Move the clock to an instant, stopping to run at each instant at which the run wants to wake."""
+        while self.now < instant:
+            wake_at = self.state.wake_at
+            # A wake_at that has passed is for what ``run`` has just tried: it does not hold the clock.
+            self.now = wake_at if wake_at is not None and self.now < wake_at < instant else instant
+            self.trace.append(f"clock {self.now.isoformat()}")
+            self.run()
+        return self.state.status
+
+    def reload(self) -> None:
+        """Drop the objects and go on with what was saved last."""
+        self.workflow, self.state = load(self._cls, self.snapshot)
+        if (again := dump(self.workflow, self.state)) != self.snapshot:
+            raise AssertionError(f"a loaded snapshot dumps to another one:\n  saved {self.snapshot!r}\n  again {again!r}")
+
+    # --- what the drivers call ---
+
+    def _save(self, kind: CheckpointType | None) -> None:
+        label = f"save {kind or 'after the callback'}"
+        self._point(f"before {label}")
+        self.snapshot = dump(self.workflow, self.state)
+        self.saves.append(Saved(kind, self.snapshot))
+        threads = ", ".join(
+            f"{thread.id} {thread.status} at {thread.position or 'its start'!r}" for thread in self.state.threads
+        )
+        self.trace.append(f"{label}: revision {self.state.revision}, {self.state.status}: {threads or 'no thread'}")
+        for thread in self.state.threads:
+            if thread.status is not ThreadStatus.Ended:
+                self.decisions[thread.id, thread.birth, thread.pc] = thread.position
+        if self._invariant is not None and self._invariant(self.workflow, self.state) is False:
+            raise AssertionError(f"the invariant does not hold at {label}")
+        self._point(f"after {label}")
+
+    def _point(self, label: str) -> None:
+        if self._probe is not None:
+            self._probe(label)
+
+    def _note(self, current: Current, stage: str) -> str:
+        label = f"{current.kind} at {current.position!r} (thread {current.thread_id})"
+        self.trace.append(f"{stage} {label}")
+        return label
+
+    def _returned(self, current: Current) -> None:
+        self.calls.append((current.kind, current.position, current.idempotency_key))
+
+    def _invoke(self, current: Current, call: Callable[[], Any]) -> Any:
+        label = self._note(current, "call")
+        self._point(f"before {label}")
+        result = call()
+        self._point(f"after the effect of {label}")
+        self._returned(current)
+        return result
+
+    async def _invoke_async(self, current: Current, call: Callable[[], Any]) -> Any:
+        label = self._note(current, "call")
+        self._point(f"before {label}")
+        result = await call()
+        self._point(f"after the effect of {label}")
+        self._returned(current)
+        return result
+
+    # --- the drivers ---
+
+    def _resume(self, max_steps: int) -> None:
+        if self._is_async():
+            _await(
+                resume_async(
+                    self.workflow,
+                    self.state,
+                    self._save,
+                    now=self.now,
+                    deps=self._deps,
+                    max_steps=max_steps,
+                    invoke=self._invoke_async,
+                )
+            )
+            return
+        resume(self.workflow, self.state, self._save, now=self.now, deps=self._deps, max_steps=max_steps, invoke=self._invoke)
+
+    def _call_back(self, request: Any, payload: Any) -> Any:
+        if self._is_async():
+            return _await(
+                handle_callback_async(
+                    request, self.workflow, self.state, payload, now=self.now, deps=self._deps, invoke=self._invoke_async
+                )
+            )
+        return handle_callback(request, self.workflow, self.state, payload, now=self.now, deps=self._deps, invoke=self._invoke)
+
+    def _is_async(self) -> bool:
+        program, _ = program_for(self.workflow, self.state.run_id)
+        return bool(program.async_places)
+
+
+def _await(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(coroutine)
