@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from flowstmt.core.state import Frame, Thread
+from flowstmt.core.state import Thread
 from flowstmt.fields import fields_of
 
 __all__ = ["Backup"]
@@ -20,6 +20,7 @@ __all__ = ["Backup"]
 _UNCHANGING = frozenset(
     (int, str, bool, float, type(None), bytes, complex, Decimal, datetime, date, time, timedelta, UUID, range)
 )
+_MISSING: Any = object()
 
 
 class Backup:
@@ -28,14 +29,18 @@ class Backup:
     __slots__ = ("_arg", "_items", "_thread", "_values", "_workflow")
 
     def __init__(self, workflow: Any, thread: Thread) -> None:
-        memo: dict[int, Any] = {}
         self._workflow = workflow
         self._thread = thread
-        self._values = {
-            name: _copy(getattr(workflow, name), memo) for name in fields_of(type(workflow)).names if hasattr(workflow, name)
-        }
-        self._arg = _copy(thread.arg, memo)
-        self._items: list[tuple[Frame, Any]] = [(frame, _copy(frame.item, memo)) for frame in thread.frames]
+        # One memo for all: what two fields share they share afterwards, too.
+        memo: dict[int, Any] = {}
+        values: dict[str, Any] = {}
+        self._values = values
+        for name in fields_of(type(workflow)).names:
+            value = getattr(workflow, name, _MISSING)
+            if value is not _MISSING:
+                values[name] = value if type(value) in _UNCHANGING else deepcopy(value, memo)
+        self._arg = None if thread.arg is None else deepcopy(thread.arg, memo)
+        self._items = [(frame, deepcopy(frame.item, memo)) for frame in thread.frames] if thread.frames else ()
 
     def put_back(self) -> None:
         """Make the data what it was."""
@@ -44,7 +49,3 @@ class Backup:
         self._thread.arg = self._arg
         for frame, item in self._items:
             frame.item = item
-
-
-def _copy(value: Any, memo: dict[int, Any]) -> Any:
-    return value if type(value) in _UNCHANGING else deepcopy(value, memo)

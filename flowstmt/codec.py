@@ -15,43 +15,75 @@ from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaVa
 
 __all__ = ["Adapter", "Codec", "adapter_for", "faults_of"]
 
-_CONFIG: Any = {"ser_json_bytes": "base64", "val_json_bytes": "base64", "ser_json_inf_nan": "strings"}
+_CONFIG: Any = {
+    "ser_json_bytes": "base64",
+    "val_json_bytes": "base64",
+    "ser_json_inf_nan": "strings",
+    "serialize_by_alias": False,
+}
 _ATOMS = frozenset((str, bool, type(None)))
 _SMALL = 2**53
 """Whole numbers up to here are the same in every JSON reader."""
+_MANY = 180
+_AROUND = b"[" * 10 + b"%b" + b"]" * 10
+"""JSON readers give up at some 200 levels; a value stands up to ten levels deep in its snapshot."""
+_NO_KEYS = frozenset(
+    (
+        *("none", "nullable", "tuple", "list", "set", "frozenset", "dataclass", "model", "typed-dict", "named-tuple", "call"),
+        *("literal", "enum"),  # those that are no texts
+    )
+)
+_NO_SCHEMAS = frozenset(("cls", "config", "default", "expected", "members", "metadata"))
+"""Keys of a schema under which there is no schema."""
 
 
 class Adapter:
     """A type's way to JSON and back. Raises ``ValueError`` where it has none."""
 
-    __slots__ = ("serializer", "validator")
+    __slots__ = ("_loader", "_schema", "_serializer", "_validator")
 
     def __init__(self, wanted: Any) -> None:
         try:
             schema = TypeAdapter(wanted).core_schema
-        except (PydanticSchemaGenerationError, PydanticUserError, NameError) as error:
+            self._schema = schema
+            settled = _settle(schema, saved=True)
+            # "Prebuilt" would be what a nested model makes for itself, with its own ideas about sets, bytes and aliases.
+            self._serializer = SchemaSerializer(settled, _CONFIG, _use_prebuilt=False)
+            self._loader = SchemaValidator(settled, _CONFIG, _use_prebuilt=False)
+        except (PydanticSchemaGenerationError, PydanticUserError, NameError, TypeError) as error:
             raise ValueError(f"{_name(wanted)} can't be turned into JSON: {str(error).splitlines()[0]}") from error
-        settled = _settle(schema)
-        self.serializer = SchemaSerializer(settled, _CONFIG)
-        self.validator = SchemaValidator(settled, _CONFIG)
+        self._validator: SchemaValidator | None = None
 
-    def to_plain(self, value: Any) -> Any:
-        """``value`` as JSON values (dicts, lists, texts ...)."""
-        try:
-            return self.serializer.to_python(value, mode="json", warnings="error")
-        except PydanticSerializationError as error:
-            raise ValueError(_one_line(error)) from error
+    @property
+    def validator(self) -> SchemaValidator:
+        """Validates what comes from outside: under the names that the type tells the world, which may be aliases."""
+        if self._validator is None:
+            self._validator = SchemaValidator(_settle(self._schema, saved=False), _CONFIG, _use_prebuilt=False)
+        return self._validator
 
     def to_json(self, value: Any) -> bytes:
-        """``value`` as JSON."""
+        """``value`` as JSON that can be read again.
+
+        It is read again at once. pydantic writes None whatever the type is, and values that the type's own limits forbid;
+        without this, only the process that has nothing left but the snapshot would find out.
+        """
         try:
-            return self.serializer.to_json(value, warnings="error")
+            blob = self._serializer.to_json(value, warnings="error")
         except PydanticSerializationError as error:
             raise ValueError(_one_line(error)) from error
+        try:
+            self._loader.validate_json(blob)
+            if len(blob) > 2 * _MANY and blob.count(b"[") + blob.count(b"{") > _MANY:
+                from_json(_AROUND % blob)
+        except ValidationError as error:
+            raise ValueError(f"it could not be read again: {'; '.join(faults_of(error))}") from error
+        except ValueError as error:
+            raise ValueError(f"it could not be read again: {error}") from error
+        return blob
 
     def from_json(self, blob: bytes) -> Any:
         """The value that JSON stands for. Raises ``pydantic.ValidationError``, a ``ValueError``."""
-        return self.validator.validate_json(blob)
+        return self._loader.validate_json(blob)
 
 
 _adapters: dict[Any, Adapter] = {}
@@ -76,10 +108,13 @@ class Codec:
         kind = type(value)
         if (kind in _ATOMS or (kind is int and -_SMALL <= value <= _SMALL)) and (wanted is Any or wanted is kind):
             return value
-        try:
-            blob = orjson.dumps(self.encode(value))
-        except TypeError as error:
-            raise ValueError(f"{_short(value)}: {error}") from error
+        blob = adapter_for(kind).to_json(value)
+        if wanted is Any and (b'NaN"' in blob or b'Infinity"' in blob):
+            # Either such a text, which is fine, or a number that would come back as a text.
+            try:
+                from_json(to_json(value, inf_nan_mode="constants", bytes_mode="base64"), allow_inf_nan=False)
+            except ValueError as error:
+                raise ValueError("JSON has no NaN and no infinity: let its consumers annotate float") from error
         return self.decode(blob, wanted)
 
     def restore(self, plain: Any, wanted: Any) -> Any:
@@ -87,11 +122,11 @@ class Codec:
         return self.decode(to_json(plain), wanted)
 
     def encode(self, value: Any) -> Any:
-        """``value`` as JSON values."""
+        """``value`` as something that orjson writes. Raises ``ValueError``."""
         kind = type(value)
-        if kind in _ATOMS or kind is int:
+        if kind in _ATOMS or (kind is int and -_SMALL <= value <= _SMALL):
             return value
-        return adapter_for(kind).to_plain(value)
+        return orjson.Fragment(adapter_for(kind).to_json(value))
 
     def decode(self, blob: bytes, wanted: Any) -> Any:
         """The value that JSON stands for, as the type ``wanted``."""
@@ -111,21 +146,41 @@ def faults_of(error: ValidationError) -> list[str]:
     ]
 
 
-def _settle(schema: Any) -> Any:
-    """The schema with sets in a fixed order, and one way to write bytes and floats in all that it holds."""
+def _settle(schema: Any, *, saved: bool) -> Any:
+    """The schema with one way to write bytes and floats in all that it holds, and, if ``saved``, fields and sets too.
+
+    What is saved has sets in a fixed order, every field under its own name, and nothing that is only computed.
+    """
     if isinstance(schema, list):
-        return [_settle(part) for part in schema]
+        return [_settle(part, saved=saved) for part in schema]
     if isinstance(schema, tuple):
-        return tuple(_settle(part) for part in schema)
+        return tuple(_settle(part, saved=saved) for part in schema)
     if not isinstance(schema, dict):
         return schema
-    settled = {key: _settle(part) for key, part in schema.items()}
+    settled = {key: part if key in _NO_SCHEMAS else _settle(part, saved=saved) for key, part in schema.items()}
     kind = settled.get("type")
+    if kind in ("dataclass", "typed-dict", "model"):
+        settled["config"] = {**(settled.get("config") or {}), **_CONFIG}
+    if not saved:
+        return settled
     if kind in ("set", "frozenset") and "serialization" not in settled:
         settled["serialization"] = {"type": "function-wrap", "function": _in_order, "when_used": "json"}
-    elif kind in ("dataclass", "typed-dict", "model"):
-        settled["config"] = {**_CONFIG, **(settled.get("config") or {})}
+    elif kind == "dict" and _bare(settled.get("keys_schema")) in _NO_KEYS:
+        raise TypeError("the keys of a dict must be of a type that a text stands for: str, int, UUID, an Enum ...")
+    elif kind in ("dataclass-field", "model-field", "typed-dict-field"):
+        settled.pop("validation_alias", None)
+        settled.pop("init", None)  # field(init=False) is data as well
+    settled.pop("computed_fields", None)
     return settled
+
+
+def _bare(schema: Any) -> Any:
+    """What kind of keys a dict has; words that are spelt out are texts."""
+    if schema is None:
+        return "any"
+    kind = schema["type"]
+    words = schema.get("expected") or [member.value for member in schema.get("members", ())]
+    return "str" if kind in ("literal", "enum") and all(isinstance(word, str) for word in words) else kind
 
 
 def _in_order(value: Any, serialize: Callable[[Any], list[Any]]) -> list[Any]:

@@ -6,17 +6,38 @@ above all, is here, so that it need not be threaded through every function.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Literal
 
-from flowstmt.core.state import Frame, State
+from flowstmt.core.program import Program
+from flowstmt.core.state import Frame, State, Thread, WaitEvent
 from flowstmt.errors import FlowstmtError
 
-__all__ = ["CURRENT", "Current", "Kind", "current"]
+__all__ = ["CURRENT", "Caller", "Current", "Kind", "current"]
 
-Kind = Literal["action", "handler", "setup", "teardown", "save"]
+Kind = Literal["", "action", "handler", "setup", "teardown", "save"]
+
+
+class Caller:
+    """What a driver has in hand, and the call that it is making: ``kind`` is "" while it makes none.
+
+    It is filled in for every call, so it is only references; a ``Current`` is made of it when somebody asks.
+    """
+
+    __slots__ = ("clock", "deps", "event", "instant", "kind", "program", "state", "thread", "workflow")
+
+    def __init__(self, workflow: Any, state: State, program: Program, clock: Callable[[], datetime], deps: Any) -> None:
+        self.workflow = workflow
+        self.state = state
+        self.program = program
+        self.clock = clock
+        self.deps = deps
+        self.kind: Kind = ""
+        self.thread: Thread | None = None
+        self.event: WaitEvent | None = None
+        self.instant: datetime | None = None
 
 
 class Current:
@@ -28,51 +49,47 @@ class Current:
         "_event",
         "_frames",
         "_go",
-        "_now",
-        "_state",
         "attempt",
         "birth",
         "kind",
+        "now",
         "pc",
         "position",
+        "run_id",
         "thread_id",
         "workflow",
     )
 
-    def __init__(
-        self,
-        workflow: Any,
-        state: State,
-        kind: Kind,
-        now: datetime,
-        deps: Any,
-        stop: tuple[str, str, str, int],
-        attempt: int = 1,
-        event: str = "",
-        items: tuple[list[Frame], str, Any] | None = None,
-    ) -> None:
-        self.workflow = workflow
-        self.kind = kind
-        self.attempt = attempt
-        self.thread_id, self.position, self.birth, self.pc = stop
-        self._state = state
-        self._now = now
-        self._deps = deps
-        self._event = event
-        self._frames: list[Frame]
-        self._go: str
-        self._arg: Any
-        self._frames, self._go, self._arg = items or ([], "", None)
-
-    @property
-    def run_id(self) -> str:
-        """The id of the run."""
-        return self._state.run_id
-
-    @property
-    def now(self) -> datetime:
-        """The instant (aware, UTC) at which the driver made this call; what was given to it as ``now``."""
-        return self._now
+    def __init__(self, caller: Caller) -> None:
+        if caller.instant is None:
+            caller.instant = caller.clock()
+        self.workflow = caller.workflow
+        self.run_id = caller.state.run_id
+        self.kind = caller.kind
+        self.now: datetime = caller.instant
+        self._deps = caller.deps
+        self._frames: list[Frame] = []
+        self._go = ""
+        self._arg = None
+        self._event = ""
+        self.thread_id = self.position = self.birth = ""
+        self.pc = 0
+        self.attempt = 1
+        thread = caller.thread
+        if thread is None:
+            return
+        self.thread_id, self.birth, self.attempt = thread.id, thread.birth, thread.attempt
+        self.position, self.pc = thread.position, thread.pc
+        if caller.event is not None:
+            self._event = caller.event.name
+        if caller.event is not None and caller.kind != "handler":
+            # A setup or teardown bears the name of the stop that it belongs to, which may have passed.
+            self.position, self.pc = caller.event.wait, caller.event.request.pc or 0
+            return
+        node = caller.program.by_name.get(thread.position)
+        self._frames = thread.frames
+        if node is not None and node.go is not None and node.go.own_item is not None:
+            self._go, self._arg = thread.name, thread.arg
 
     @property
     def idempotency_key(self) -> str:
@@ -113,7 +130,7 @@ class Current:
             yield frame.statement, frame.item
 
 
-CURRENT: ContextVar[Current | None] = ContextVar("flowstmt.current", default=None)
+CURRENT: ContextVar[Caller | None] = ContextVar("flowstmt.current", default=None)
 
 
 def current() -> Current:
@@ -136,10 +153,10 @@ def current() -> Current:
     charge 1
     <WorkflowStatus.Finished: 'Finished'>
     """
-    found = CURRENT.get()
-    if found is None:
+    caller = CURRENT.get()
+    if caller is None or not caller.kind:
         raise FlowstmtError(
             "current() is valid inside actions, handlers, setups, teardowns and save, while a driver calls them; "
             "not in conditions, and not in threads or tasks that these leave behind"
         )
-    return found
+    return Current(caller)

@@ -22,11 +22,15 @@ from flowstmt.core.machine import Machine
 from flowstmt.core.nodes import Node
 from flowstmt.core.program import program_for, rebuild
 from flowstmt.core.state import (
+    AFTER_RESUME,
+    AFTER_SETUP,
+    AFTER_TEARDOWN,
     OVER,
+    PENDING_SETUP,
+    SETUP_ERROR,
     CallbackRequest,
     CheckpointType,
     ErrorInfo,
-    EventStatus,
     State,
     Thread,
     WaitEvent,
@@ -34,7 +38,7 @@ from flowstmt.core.state import (
     aware,
 )
 from flowstmt.core.statements import Event
-from flowstmt.current import CURRENT, Current, Kind
+from flowstmt.current import CURRENT, Caller, Current, Kind
 from flowstmt.errors import (
     CallbackError,
     ConflictError,
@@ -44,7 +48,7 @@ from flowstmt.errors import (
     StateError,
     StepError,
 )
-from flowstmt.handlers import kept_payload, payload_type, takes_payload, validate_payload
+from flowstmt.handlers import kept_payload, taken_payload
 
 __all__ = ["handle_callback", "handle_callback_async", "resume", "resume_async"]
 
@@ -54,8 +58,8 @@ Save: TypeAlias = Callable[[CheckpointType], Any]
 Invoke: TypeAlias = Callable[[Current, Callable[[], Any]], Any]
 Request: TypeAlias = CallbackRequest | Event[Any, Any] | str
 
-Ask: TypeAlias = tuple[Current, Callable[..., Any], tuple[Any, ...]]
-"""A call to be made: what ``current()`` shows meanwhile, the function and its arguments."""
+Ask: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A call to be made."""
 Asks: TypeAlias = Generator[Ask, Any, Any]
 
 _codec = Codec()
@@ -63,27 +67,23 @@ _moving: dict[int, object] = {}
 """The states that a driver has in hand, by id: the same objects can't be moved twice at once."""
 
 
-class _Run:
+_now = partial(datetime.now, UTC)
+
+
+class _Run(Caller):
     """What one call of a driver was given."""
 
-    __slots__ = ("deps", "machine", "now", "program", "save", "state", "workflow")
+    __slots__ = ("machine", "save")
 
     def __init__(self, workflow: Any, state: State, save: Save | None, now: datetime | None, deps: Any) -> None:
         if not isinstance(state, State):
             raise StateError(f"expected a State, not {state!r}: make one with State.new, or get it from load")
         if save is not None and not callable(save):
             raise StateError(f"run {state.run_id!r}: save must be a callable that takes the checkpoint type, not {save!r}")
-        self.now = aware(now, f"run {state.run_id!r}: now") if now is not None else None
-        self.workflow = workflow
-        self.state = state
+        program, values = program_for(workflow, state.run_id)
+        super().__init__(workflow, state, program, _now if now is None else _fixed(now, state), deps)
         self.save = save
-        self.deps = deps
-        self.program, values = program_for(workflow, state.run_id)
-        self.machine = Machine(self.program, values, workflow, state, _codec)
-
-    def clock(self) -> datetime:
-        """The instant of an outcome."""
-        return self.now or datetime.now(UTC)
+        self.machine = Machine(program, values, workflow, state, _codec)
 
     def refuse_async(self) -> None:
         """For sync drivers: nothing may have to be awaited."""
@@ -97,65 +97,90 @@ class _Run:
         """Bring the state up to date and save it."""
         self.machine.checkpoint(now)
         if self.save is not None:
-            stop = ("", "", "", 0) if thread is None else (thread.id, thread.position, thread.birth, thread.pc)
-            yield Current(self.workflow, self.state, "save", now, self.deps, stop), self.save, (kind,)
+            self.kind = "save"
+            self.thread = thread
+            self.event = None
+            self.instant = now
+            yield self.save, (kind,)
+        self.kind = ""
+
+
+def _fixed(now: Any, state: State) -> Callable[[], datetime]:
+    instant = aware(now, f"run {state.run_id!r}: now")
+    return lambda: instant
 
 
 def _resume(run: _Run, max_steps: int) -> Asks:
     machine, state = run.machine, run.state
     tried: set[tuple[Any, ...]] = set()
     failures: list[tuple[str, Exception]] = []
+    machine.turn = None
     if state.status not in OVER:
         machine.begin()
         now = run.clock()
         if machine.settle(now):
-            yield from run.checkpoint(CheckpointType.afterResume, now)
+            yield from run.checkpoint(AFTER_RESUME, now)
     yield from _outside(run, tried, failures)
     steps = 0
-    while steps < max_steps and state.status not in OVER and (thread := machine.executing()) is not None:
-        yield from _round(run, thread)
-        yield from _outside(run, tried, failures)
+    while (thread := machine.turn) is not None and steps < max_steps:
+        run.kind = "action"
+        run.thread = thread
+        run.event = run.instant = None
+        try:
+            result = yield machine.action(thread)
+            now = run.clock()
+            kind = machine.complete(thread, result, now)
+        except _AwaitableError:
+            raise
+        except Exception as error:
+            raise _action_failed(state, thread, error) from error
+        run.kind = ""
+        stuck = _move_on(run, now)
+        if run.save is None:
+            machine.checkpoint(now)
+        else:
+            yield from run.checkpoint(kind, now, thread)
+        if stuck is not None:
+            raise stuck
+        if machine.outside_work(tried) is not None:
+            yield from _outside(run, tried, failures)
         steps += 1
     if failures:
-        lines = [line for line, _ in failures]
-        raise SetupError(
-            f"run {state.run_id!r}: {len(lines)} setups failed; everything else is done and saved, and the next resume tries "
-            "again:",
-            lines,
-        ) from failures[0][1]
+        raise _setups_failed(state, failures) from failures[0][1]
     return state.status
 
 
-def _round(run: _Run, thread: Thread) -> Asks:
-    """One action, its outcome, and all moves that follow from it: one save."""
-    machine, state = run.machine, run.state
-    current = _current(run, thread, "action", run.clock())
+def _move_on(run: _Run, now: datetime) -> FlowstmtError | None:
+    """All moves that follow from an outcome; what keeps them from being made.
+
+    The action has run: that is saved whatever its consequences are.
+    """
     try:
-        call, arguments = machine.action(thread)
-        result = yield current, call, arguments
-        now = run.clock()
-        kind = machine.complete(thread, result, now)
-    except _AwaitableError:
-        raise
-    except Exception as error:
-        raise StepError(
-            f"run {state.run_id!r}, thread {thread.id!r}, step {thread.position!r}: its action raised "
-            f"{type(error).__name__}: {error}. Nothing was saved since the last checkpoint: discard the objects, mend the "
-            "cause and resume from the last snapshot",
-            step=thread.position,
-            run_id=state.run_id,
-            thread_id=thread.id,
-        ) from error
-    stuck: FlowstmtError | None = None
-    try:
-        machine.values = rebuild(run.program, run.workflow, state.run_id)
-        machine.settle(now)
+        if not run.program.class_style:
+            run.machine.values = rebuild(run.program, run.workflow, run.state.run_id)
+        run.machine.settle(now)
     except FlowstmtError as error:
-        # The action has run: that is saved whatever its consequences are.
-        stuck = error
-    yield from run.checkpoint(kind, now, thread)
-    if stuck is not None:
-        raise stuck
+        return error
+    return None
+
+
+def _action_failed(state: State, thread: Thread, error: Exception) -> StepError:
+    return StepError(
+        f"run {state.run_id!r}, thread {thread.id!r}, step {thread.position!r}: its action raised "
+        f"{type(error).__name__}: {error}. Nothing was saved since the last checkpoint: discard the objects, mend the "
+        "cause and resume from the last snapshot",
+        step=thread.position,
+        run_id=state.run_id,
+        thread_id=thread.id,
+    )
+
+
+def _setups_failed(state: State, failures: list[tuple[str, Exception]]) -> SetupError:
+    return SetupError(
+        f"run {state.run_id!r}: {len(failures)} setups failed; everything else is done and saved, and the next resume tries "
+        "again:",
+        [line for line, _ in failures],
+    )
 
 
 def _outside(run: _Run, tried: set[tuple[Any, ...]], failures: list[tuple[str, Exception]]) -> Asks:
@@ -168,14 +193,15 @@ def _outside(run: _Run, tried: set[tuple[Any, ...]], failures: list[tuple[str, E
 
 def _set_up_or_tear_down(run: _Run, thread: Thread, event: WaitEvent, failures: list[tuple[str, Exception]]) -> Asks:
     machine = run.machine
-    setting_up = event.status in (EventStatus.PendingSetup, EventStatus.SetupError)
+    setting_up = event.status in (PENDING_SETUP, SETUP_ERROR)
     kind: Kind = "setup" if setting_up else "teardown"
-    # Its names are those of the stop that set it up, which may have passed.
-    stop = (thread.id, event.wait, thread.birth, event.request.pc or 0)
-    current = Current(run.workflow, run.state, kind, run.clock(), run.deps, stop, event=event.name)
+    run.kind = kind
+    run.thread = thread
+    run.event = event
+    run.instant = None
     try:
         call = machine.outside_call(event, kind)
-        found = yield current, call, (event.request,) if setting_up else (event.request, event.handled)
+        found = yield call, (event.request,) if setting_up else (event.request, event.handled)
         if setting_up:
             machine.set_up(event, found)
         else:
@@ -189,7 +215,7 @@ def _set_up_or_tear_down(run: _Run, thread: Thread, event: WaitEvent, failures: 
         logger.warning("%s; it is tried again by the next resume, from %s on", line, event.due_at)
         if setting_up:
             failures.append((line, error))
-    checkpoint = CheckpointType.afterSetup if setting_up else CheckpointType.afterTeardown
+    checkpoint = AFTER_SETUP if setting_up else AFTER_TEARDOWN
     yield from run.checkpoint(checkpoint, run.clock(), thread)
 
 
@@ -200,35 +226,41 @@ def _callback(run: _Run, request: Request, payload: Any) -> Asks:
         machine.begin()
     thread, node = accept(run.program, state, wanted)
     on = machine.values[node.index]
-    base = int(run.program.class_style)
-    given = validate_payload(payload, payload_type(on, workflow, base), node.name, state.run_id)
+    given, kept = taken_payload(payload, on, workflow, int(run.program.class_style), state.run_id)
     backup = Backup(workflow, thread)
+    output = None
     try:
         if on.into is not None:
-            machine.store(thread, node, on.into, kept_payload(given, on, workflow, state.run_id))
-        output = None
+            machine.store(thread, node, on.into, kept_payload(kept, on, workflow, state.run_id))
         if on.handler is not None:
             output = yield _handler_call(run, thread, node, given, payload)
     except BaseException:
         backup.put_back()
         raise
     now = run.clock()
+    machine.turn = None
     machine.fire(thread, node.name, now)
     machine.checkpoint(now)
     return output
 
 
-def _handler_call(run: _Run, thread: Thread, node: Node, given: Any, payload: Any) -> Ask:
+def _handler_call(run: _Run, thread: Thread, node: Node, given: tuple[Any, ...], payload: Any) -> Ask:
     machine = run.machine
     handler = machine.values[node.index].handler
-    event = next((e for e in thread.events if e.name == node.name and e.request.pc == thread.pc), None)
-    current = _current(run, thread, "handler", run.clock(), node.name)
+    run.kind = "handler"
+    run.thread = thread
+    run.instant = None
+    for event in thread.events:
+        if event.name == node.name and event.request.pc == thread.pc:
+            run.event = event
+            break
+    else:
+        # The Wait has gained the event since it was reached: nothing was set up for it.
+        request = CallbackRequest(node.name, thread.id, thread.pc, thread.birth, run.state.run_id)
+        run.event = event = WaitEvent(node.name, thread.position, request=request)
     if callable(handler):
-        arguments = (given,) if takes_payload(handler, int(run.program.class_style)) else ()
-        return current, handler, machine.arguments(thread, node, handler, arguments)
-    # Without an event the Wait has gained it since it was reached: nothing was set up for it.
-    request = CallbackRequest(node.name, thread.id, thread.pc, thread.birth, run.state.run_id)
-    return current, handler.handle, (request if event is None else event.request, payload)
+        return handler, machine.arguments(thread, node, handler, given)
+    return handler.handle, (event.request, payload)
 
 
 def _request(request: Request, state: State) -> CallbackRequest:
@@ -241,14 +273,6 @@ def _request(request: Request, state: State) -> CallbackRequest:
     raise CallbackError(f"run {state.run_id!r}: expected a CallbackRequest, an Event or the name of an event, not {request!r}")
 
 
-def _current(run: _Run, thread: Thread, kind: Kind, now: datetime, event: str = "") -> Current:
-    node = run.program.by_name.get(thread.position)
-    go = thread.name if node is not None and node.go is not None and node.go.own_item is not None else ""
-    stop = (thread.id, thread.position, thread.birth, thread.pc)
-    items = (thread.frames, go, thread.arg)
-    return Current(run.workflow, run.state, kind, now, run.deps, stop, thread.attempt, event, items)
-
-
 # --- the two shells ---
 
 
@@ -256,58 +280,54 @@ class _AwaitableError(StepError):
     """A sync driver got something to await."""
 
 
-def _run(asks: Asks, state: State, invoke: Invoke | None) -> Any:
+def _run(asks: Asks, run: _Run, invoke: Invoke | None) -> Any:
     """Make the calls that a generator asks for."""
-    _take(state)
+    _take(run.state)
+    token = CURRENT.set(run)
     try:
-        ask = next(asks)
+        call, arguments = next(asks)
         while True:
-            current, call, arguments = ask
-            token = CURRENT.set(current)
             try:
-                if invoke is None or current.kind == "save":
+                if invoke is None or run.kind == "save":
                     result = call(*arguments)
                 else:
-                    result = invoke(current, partial(call, *arguments))
+                    result = invoke(Current(run), partial(call, *arguments))
                 if result is not None and hasattr(type(result), "__await__"):
-                    _refuse(current, result)
+                    _refuse(run, result)
             except BaseException as error:  # noqa: BLE001 handed on to the generator, which raises what it does not take
-                CURRENT.reset(token)
-                ask = asks.throw(error)
+                call, arguments = asks.throw(error)
             else:
-                CURRENT.reset(token)
-                ask = asks.send(result)
+                call, arguments = asks.send(result)
     except StopIteration as stop:
         return stop.value
     finally:
-        del _moving[id(state)]
+        CURRENT.reset(token)
+        del _moving[id(run.state)]
 
 
-async def _run_async(asks: Asks, state: State, invoke: Invoke | None) -> Any:
+async def _run_async(asks: Asks, run: _Run, invoke: Invoke | None) -> Any:
     """Make the calls that a generator asks for, and await what is to be awaited."""
-    _take(state)
+    _take(run.state)
+    token = CURRENT.set(run)
     try:
-        ask = next(asks)
+        call, arguments = next(asks)
         while True:
-            current, call, arguments = ask
-            token = CURRENT.set(current)
             try:
-                if invoke is None or current.kind == "save":
+                if invoke is None or run.kind == "save":
                     result = call(*arguments)
                 else:
-                    result = invoke(current, partial(_call_async, call, arguments))
+                    result = invoke(Current(run), partial(_call_async, call, arguments))
                 if result is not None and hasattr(type(result), "__await__"):
                     result = await result
             except BaseException as error:  # noqa: BLE001 handed on to the generator, which raises what it does not take
-                CURRENT.reset(token)
-                ask = asks.throw(error)
+                call, arguments = asks.throw(error)
             else:
-                CURRENT.reset(token)
-                ask = asks.send(result)
+                call, arguments = asks.send(result)
     except StopIteration as stop:
         return stop.value
     finally:
-        del _moving[id(state)]
+        CURRENT.reset(token)
+        del _moving[id(run.state)]
 
 
 async def _call_async(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
@@ -321,27 +341,26 @@ def _take(state: State) -> None:
     if _moving.setdefault(id(state), mine) is mine:
         return
     inside = CURRENT.get()
-    where = (
-        f"from inside its own {inside.kind} at {inside.position!r}"
-        if inside is not None and inside.run_id == state.run_id
-        else "while another call moves the same objects"
-    )
+    where = "while another call moves the same objects"
+    if inside is not None and inside.state is state and inside.kind:
+        where = f"from inside its own {inside.kind} at {Current(inside).position!r}"
     raise ConflictError(
         f"run {state.run_id!r}: called {where}. Nothing was changed: let the first call return, or load a copy of your own"
     )
 
 
-def _refuse(current: Current, awaitable: Any) -> None:
+def _refuse(run: _Run, awaitable: Any) -> None:
     if iscoroutine(awaitable):
         awaitable.close()
     elif hasattr(awaitable, "cancel"):
         awaitable.cancel()
+    at = Current(run)
     raise _AwaitableError(
-        f"run {current.run_id!r}, thread {current.thread_id!r}: {current.kind} at {current.position!r} returned a "
-        f"{type(awaitable).__name__}, which a sync driver can't await: use resume_async and handle_callback_async",
-        step=current.position,
-        run_id=current.run_id,
-        thread_id=current.thread_id,
+        f"run {at.run_id!r}, thread {at.thread_id!r}: {at.kind} at {at.position!r} returned a {type(awaitable).__name__}, "
+        "which a sync driver can't await: use resume_async and handle_callback_async",
+        step=at.position,
+        run_id=at.run_id,
+        thread_id=at.thread_id,
     )
 
 
@@ -389,7 +408,7 @@ def resume(
     """
     run = _Run(workflow, state, save, now, deps)
     run.refuse_async()
-    status: WorkflowStatus = _run(_resume(run, _steps(max_steps)), state, invoke)
+    status: WorkflowStatus = _run(_resume(run, _steps(max_steps)), run, invoke)
     return status
 
 
@@ -408,7 +427,7 @@ async def resume_async(
     Cancelling it leaves a run that goes on from its last checkpoint. ``invoke`` may be async: it gets an async ``call``.
     """
     run = _Run(workflow, state, save, now, deps)
-    status: WorkflowStatus = await _run_async(_resume(run, _steps(max_steps)), state, invoke)
+    status: WorkflowStatus = await _run_async(_resume(run, _steps(max_steps)), run, invoke)
     return status
 
 
@@ -447,7 +466,7 @@ def handle_callback(
     """
     run = _Run(workflow, state, None, now, deps)
     run.refuse_async()
-    return _run(_callback(run, request, payload), state, invoke)
+    return _run(_callback(run, request, payload), run, invoke)
 
 
 async def handle_callback_async(
@@ -462,7 +481,7 @@ async def handle_callback_async(
 ) -> Any:
     """``handle_callback`` for handlers that may be async."""
     run = _Run(workflow, state, None, now, deps)
-    return await _run_async(_callback(run, request, payload), state, invoke)
+    return await _run_async(_callback(run, request, payload), run, invoke)
 
 
 def _steps(max_steps: Any) -> int:

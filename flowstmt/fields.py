@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any, NotRequired, get_type_hints
 
@@ -84,16 +85,39 @@ class Fields:
                     'field(metadata={"transient": True})'
                 ) from error
             wanted[name] = NotRequired[self.types[name]] if name in self._defaults else self.types[name]
+        self._check_init()
         self._adapter = Adapter(TypedDict(self._cls.__name__, wanted))  # type: ignore[operator] # made at run time
         return self._adapter
+
+    def _check_init(self) -> None:
+        """What can't be made again from its saved fields is refused by the first dump, not by the first load."""
+        if issubclass(self._cls, BaseModel):
+            required = [name for name in self.transient if self._cls.model_fields[name].is_required()]
+            found = f"field {required[0]!r} is required" if required else ""
+        else:
+            try:
+                inspect.signature(self._cls).bind(**dict.fromkeys(self._init.difference(self.transient)))
+                found = ""
+            except TypeError as error:
+                found = str(error)
+        if found:
+            raise StateError(
+                f"{self._cls.__name__} could not be made again from its saved fields: {found}. Give transient fields and "
+                "InitVars a default"
+            )
 
     def to_json(self, workflow: Any) -> bytes:
         """The saved fields as JSON. Raises ``StateError`` naming the field that can't be."""
         try:
             values = {name: getattr(workflow, name) for name in self.names}
-            return (self._adapter or self._make_adapter()).to_json(values)
+            blob = (self._adapter or self._make_adapter()).to_json(values)
         except (ValueError, AttributeError) as error:
             raise StateError(self._culprit(workflow) or f"{self._cls.__name__}: {error}") from error
+        if getattr(workflow, "__pydantic_extra__", None):
+            raise StateError(
+                f"{self._cls.__name__}.{next(iter(workflow.__pydantic_extra__))} is no declared field, and would not be saved"
+            )
+        return blob
 
     def _culprit(self, workflow: Any) -> str:
         for name in self.names:

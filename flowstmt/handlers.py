@@ -14,10 +14,10 @@ from pydantic_core import from_json
 from flowstmt.codec import Codec, adapter_for, faults_of
 from flowstmt.core.calls import annotation, parameters
 from flowstmt.core.statements import Event, On
-from flowstmt.errors import InvalidPayloadError
+from flowstmt.errors import DefinitionError, InvalidPayloadError
 from flowstmt.fields import fields_of
 
-__all__ = ["NoPayload", "kept_payload", "payload_type", "takes_payload", "validate_payload"]
+__all__ = ["NoPayload", "kept_payload", "payload_type", "taken_payload", "validate_payload"]
 
 _codec = Codec()
 
@@ -26,18 +26,28 @@ class NoPayload:
     """The payload type of an event that takes none."""
 
 
-def takes_payload(handler: Any, base: int) -> bool:
-    """Whether a handler function has a parameter for the payload, after its ``base`` ones."""
-    return parameters(handler).most > base
+def taken_payload(payload: Any, on: On, workflow: Any, base: int, run_id: str) -> tuple[tuple[Any, ...], Any]:
+    """What the handler of an event gets of a payload, and what ``into`` keeps. Raises ``InvalidPayloadError``.
+
+    ``base`` is how many arguments every callable gets before its own.
+    """
+    takes = False
+    if callable(on.handler):
+        found = parameters(on.handler)
+        takes = found.most > base
+        if takes and payload is None and found.required <= base:
+            return (), None  # its parameter has a default
+    value = validate_payload(payload, payload_type(on, workflow, base), on.name, run_id)
+    return ((value,) if takes else ()), value
 
 
 def payload_type(on: On, workflow: Any, base: int) -> Any:
-    """What the payload of an event must be: a type, ``Any``, or ``NoPayload``. Before it a callable gets ``base`` arguments."""
+    """What the payload of an event must be: a type, ``Any``, or ``NoPayload``."""
     token = on.event.payload if isinstance(on.event, Event) else None
     handler = on.handler
     if callable(handler):
-        if takes_payload(handler, base):
-            names = parameters(handler).names
+        names = parameters(handler).names
+        if parameters(handler).most > base:
             found = annotation(handler, names[base]) if len(names) > base else Any
             return token if found is Any and token is not None else found
         # The handler does not look at it, but it may still be kept.
@@ -55,16 +65,20 @@ def payload_type(on: On, workflow: Any, base: int) -> Any:
 
 def validate_payload(payload: Any, wanted: Any, event: str, run_id: str) -> Any:
     """The payload as the type ``wanted``. Bytes are JSON, anything else is a value. Raises ``InvalidPayloadError``."""
+    if wanted is NoPayload and payload is None:
+        return None
     refused = f"run {run_id!r}: the payload for event {event!r} does not fit"
     if wanted is NoPayload:
-        if payload is None:
-            return None
         raise InvalidPayloadError(f"{refused}:", [f"the event takes no payload, but got a {type(payload).__name__}"])
     is_json = isinstance(payload, bytes | bytearray | memoryview)
     try:
         if wanted is Any:
             return from_json(bytes(payload)) if is_json else payload
-        validator = adapter_for(wanted).validator
+        try:
+            validator = adapter_for(wanted).validator
+        except ValueError as error:
+            # Not the caller's fault, whatever the payload is.
+            raise DefinitionError(f"run {run_id!r}: the payload type of event {event!r}: {error}") from error
         return validator.validate_json(bytes(payload)) if is_json else validator.validate_python(payload)
     except ValidationError as error:
         raise InvalidPayloadError(f"{refused}:", faults_of(error)) from error

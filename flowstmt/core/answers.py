@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from inspect import isawaitable, iscoroutine
+from inspect import iscoroutine
 from typing import Any, Protocol
 
 from flowstmt.core.calls import parameters
@@ -41,7 +41,7 @@ class Answers:
     A driver replaces ``values`` after data may have changed.
     """
 
-    __slots__ = ("_adapt", "_base", "_frames", "_now", "program", "state", "values", "workflow")
+    __slots__ = ("_adapt", "_base", "_frames", "program", "state", "values", "workflow")
 
     def __init__(self, program: Program, values: list[Any], workflow: Any, state: State, adapt: Values) -> None:
         self.program = program
@@ -50,9 +50,8 @@ class Answers:
         self.state = state
         self._adapt = adapt
         self._base: tuple[Any, ...] = (workflow,) if program.class_style else ()
-        # Those of the thread that moves: replaced, not changed, by whoever enters or leaves a loop.
+        # Those of the thread that is asked for: replaced, not changed, by whoever enters or leaves a loop.
         self._frames: list[Frame] = []
-        self._now = datetime.min.replace(tzinfo=UTC)
 
     def _arguments(self, thread: Thread, node: Node, call: Callable[..., Any], given: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments of a callable: those given, and the item if it takes one more."""
@@ -73,18 +72,18 @@ class Answers:
         if not callable(value):
             return value
         try:
-            found = value(*self._arguments(thread, node, value, self._base))
+            found = value(*(self._base if node.item is None else self._arguments(thread, node, value, self._base)))
         except Exception as error:
             raise self._failed(thread, node, f"raised {type(error).__name__}: {error}") from error
-        if callable(found) or isawaitable(found):
+        if found is True or found is False:
+            return found
+        if callable(found) or hasattr(type(found), "__await__"):
             if iscoroutine(found):
                 found.close()
             raise self._failed(thread, node, f"its callable returned {a_kind_of(found)}: was a call or an await forgotten?")
         return found
 
     def _truth(self, thread: Thread, node: Node, cond: Any) -> bool:
-        if not callable(cond):
-            return bool(cond)
         found = self._value(thread, node, cond)
         if found is True or found is False:
             return found
@@ -93,11 +92,11 @@ class Answers:
         except Exception as error:
             raise self._failed(thread, node, f"raised {type(error).__name__}: {error}") from error
 
-    def _instant(self, thread: Thread, node: Node, role: str, value: Any) -> datetime:
+    def _instant(self, thread: Thread, node: Node, role: str, value: Any, now: datetime) -> datetime:
         found = self._value(thread, node, value)
         try:
             if isinstance(found, timedelta):
-                return (thread.since or self._now) + found
+                return (thread.since or now) + found
             if isinstance(found, datetime) and found.utcoffset() is not None:
                 return found.astimezone(UTC)
         except OverflowError as error:

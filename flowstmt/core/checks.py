@@ -109,13 +109,14 @@ class Checker:
     def _surround(self, node: Node, parent: Node) -> None:
         node.frames, node.go, node.loop = parent.frames, parent.go, parent.loop
         node.item, node.item_in_frame = parent.item, parent.item_in_frame
+        node.thread_name = parent.thread_name
         if parent.kind in LOOPS:
             node.loop = parent
         if parent.kind is ForEach:
             node.frames = (*parent.frames, parent.name)
             node.item, node.item_in_frame = parent.own_item, True
         elif parent.kind is Go:
-            node.frames, node.go, node.loop = (), parent, None
+            node.frames, node.go, node.loop, node.thread_name = (), parent, None, parent.name
             node.item, node.item_in_frame = parent.own_item, False
 
     def _name(self, node: Node, statement: Any) -> None:

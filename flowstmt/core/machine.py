@@ -25,34 +25,32 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from flowstmt.core.answers import Values
 from flowstmt.core.events import TO_DO_NOW
 from flowstmt.core.journal import keep, roll_back
 from flowstmt.core.moves import Moves
 from flowstmt.core.nodes import Node
 from flowstmt.core.positions import check_positions
-from flowstmt.core.program import Program
 from flowstmt.core.state import (
+    AFTER_CONDITION,
+    AFTER_STEP,
+    ENDED,
+    EXECUTING,
     MAIN,
     OVER,
+    RESUMING,
+    RUN_RESUMING,
+    RUN_WAITING,
+    SET_UP,
+    WAITING_EVENT,
+    WAITING_TIME,
     CheckpointType,
-    EventStatus,
-    State,
     Thread,
-    ThreadStatus,
     WaitEvent,
-    WorkflowStatus,
 )
 from flowstmt.core.statements import Join, Step, WaitFor
 from flowstmt.errors import StateError
 
 __all__ = ["Machine"]
-
-_Executing = ThreadStatus.Executing
-_Resuming = ThreadStatus.Resuming
-_WaitingEvent = ThreadStatus.WaitingEvent
-_WaitingTime = ThreadStatus.WaitingTime
-_Ended = ThreadStatus.Ended
 
 
 class Machine(Moves):
@@ -61,21 +59,21 @@ class Machine(Moves):
     ``values`` are the statements of the latest build: a driver replaces them after data may have changed.
     """
 
-    __slots__ = ("_reconciled",)
-
-    def __init__(self, program: Program, values: list[Any], workflow: Any, state: State, adapt: Values) -> None:
-        super().__init__(program, values, workflow, state, adapt)
-        self._reconciled = False
+    __slots__ = ("_reconciled", "turn")
+    _reconciled: bool
+    turn: Thread | None
+    """Whose action is next: of the threads at a step, the one that arrived first. Known after ``settle``."""
 
     def begin(self) -> None:
         """Check that the state fits the definition, before anything runs. Raises ``StateError``, and changes nothing then."""
         check_positions(self.program, self.state)
+        self._reconciled = False
         if not self.state.raw:
             return
         restored: list[tuple[Any, str, Any]] = []
         by_name = self.program.by_name
         for i, thread in enumerate(self.state.threads):
-            if thread.status is _Ended:
+            if thread.status is ENDED:
                 continue
             path = f"$.state.threads[{i}]"
             if thread.name != MAIN:
@@ -98,36 +96,32 @@ class Machine(Moves):
 
     # --- one round ---
 
-    def executing(self) -> Thread | None:
-        """Whose turn it is: of the threads at a step, the one that arrived first."""
-        first: Thread | None = None
-        for thread in self.state.threads:
-            if thread.status is _Executing and (first is None or thread.ready < first.ready):
-                first = thread
-        return first
-
     def action(self, thread: Thread) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """What an executing thread is to run."""
         node = self.program.by_name[thread.position]
         statement = self.values[node.index]
         call = statement.action if node.kind is Step else statement.handler
+        if node.item is None:
+            return call, self._base
         self._frames = thread.frames
         return call, self._arguments(thread, node, call, self._base)
 
     def complete(self, thread: Thread, result: Any, now: datetime) -> CheckpointType:
         """The action returned: its result goes where the step says, and the thread is past its position."""
         node = self.program.by_name[thread.position]
+        kind = AFTER_CONDITION
         if node.kind is Step:
-            self.store(thread, node, self.values[node.index].into, result)
-        thread.status = _Resuming
+            kind = AFTER_STEP
+            into = self.values[node.index].into
+            if into is not None:
+                self.store(thread, node, into, result)
+        thread.status = RESUMING
         thread.since = now
-        return CheckpointType.afterStep if node.kind is Step else CheckpointType.afterCondition
+        return kind
 
     def store(self, thread: Thread, node: Node, into: Any, value: Any) -> None:
         """Put a value into the field, or hand it to the setter, that a statement names."""
         self._frames = thread.frames
-        if into is None:
-            return
         if isinstance(into, str):
             setattr(self.workflow, into, value)
         else:
@@ -137,74 +131,96 @@ class Machine(Moves):
         """Move threads until nothing moves by itself; whether anything moved. Raises with the state as it was."""
         state = self.state
         threads = state.threads
-        before = threads.copy()
         self._now = now
-        self._journal = []
         self._visited = None
-        moved = again = False
+        self.turn = None
+        if self.program.moves_once and self._reconciled and len(threads) == 1:
+            return self._settle_main(threads[0])
+        before = threads.copy()
+        self._journal = []
+        moved = False
         try:
             if not self._reconciled:
                 moved = self._reconcile()
-            while True:
-                # The list grows while threads start threads: those move in the same pass.
-                for thread in threads:
-                    status = thread.status
-                    if status is _Executing or status is _Ended:
-                        continue
-                    if status is _Resuming or self._wakes(thread):
-                        again = True
-                        if thread.status is _Resuming:
-                            self._move(thread)
-                        if state.status in OVER:
-                            break
-                if not again or state.status in OVER:
-                    break
-                moved, again = True, False
-            self._reconciled = True
+            while self._pass(threads):
+                moved = True
         except BaseException:
             state.threads = before
             roll_back(self._journal)
             raise
-        if state.status in OVER:
-            moved = True
+        self._reconciled = True
         if moved:
-            state.threads = [thread for thread in threads if thread.status is not _Ended or thread.events]
+            state.threads = [thread for thread in threads if thread.status is not ENDED or thread.events]
+        for thread in state.threads:
+            if thread.status is EXECUTING and (self.turn is None or thread.ready < self.turn.ready):
+                self.turn = thread
+        return moved
+
+    def _settle_main(self, main: Thread) -> bool:
+        """The whole round where no thread but ``main`` can move, nor ``main`` twice: nothing to roll back, or to ask again."""
+        if main.status is not RESUMING:
+            if main.status is EXECUTING:
+                self.turn = main
+            return False
+        self._move(main)
+        if main.status is EXECUTING:
+            self.turn = main
+        elif main.status is ENDED and not main.events:
+            self.state.threads = []
+        return True
+
+    def _pass(self, threads: list[Thread]) -> bool:
+        """Let each thread move that can; whether any did."""
+        moved = False
+        # The list grows while threads start threads: those move in the same pass.
+        for thread in threads:
+            status = thread.status
+            if status is EXECUTING or status is ENDED:
+                continue
+            if status is RESUMING or self._wakes(thread):
+                moved = True
+                if thread.status is RESUMING:
+                    keep(self._journal, thread)
+                    self._move(thread)
+                    if thread.name == MAIN and thread.status is ENDED:
+                        break
         return moved
 
     def checkpoint(self, now: datetime) -> None:
         """Bring what the outside reads (status, ``wake_at``, revision) up to date, before a save."""
         state = self.state
+        state.revision += 1
+        if self.turn is not None:
+            state.status = RUN_RESUMING
+            state.wake_at = now
+            return
         runnable = outside = False
         earliest: datetime | None = None
         for thread in state.threads:
             status = thread.status
-            if status is _Executing or status is _Resuming:
-                runnable = True
-                break
-            due = [thread.due_at] if status is _WaitingTime else []
+            runnable = runnable or status is RESUMING
+            due = [thread.due_at] if status is WAITING_TIME else []
             for event in thread.events:
-                if event.status in TO_DO_NOW:
-                    outside = True
+                outside = outside or event.status in TO_DO_NOW
                 due.append(event.due_at)
             for instant in due:
                 if instant is not None and (earliest is None or instant < earliest):
                     earliest = instant
         if state.status not in OVER:
-            state.status = WorkflowStatus.Resuming if runnable else WorkflowStatus.Waiting
+            state.status = RUN_RESUMING if runnable else RUN_WAITING
         state.wake_at = now if runnable or outside else earliest
-        state.revision += 1
 
     def _wakes(self, thread: Thread) -> bool:
         """Whether what a parked thread waits for has come by itself: an instant, or a condition."""
         status = thread.status
-        if status is _WaitingEvent:
+        if status is WAITING_EVENT:
             timeout = self._due_timeout(thread)
             if timeout is None:
                 return False
             keep(self._journal, thread)
             self._fire(thread, timeout)
             return True
-        if status is _WaitingTime:
+        if status is WAITING_TIME:
             if thread.due_at is None or thread.due_at > self._now:
                 return False
         elif not self._holds(thread):
@@ -214,10 +230,10 @@ class Machine(Moves):
         thread.since = self._now
         node = self.program.by_name[thread.position]
         if node.kind is WaitFor and self.values[node.index].handler is not None:
-            thread.status = _Executing
+            thread.status = EXECUTING
             thread.ready = self.state.revision + 1
         else:
-            thread.status = _Resuming
+            thread.status = RESUMING
         return True
 
     def _due_timeout(self, thread: Thread) -> str | None:
@@ -228,7 +244,7 @@ class Machine(Moves):
                 due is not None
                 and due <= self._now
                 and event.request.pc == thread.pc
-                and event.status is EventStatus.Setup
+                and event.status is SET_UP
                 and (best is None or best.due_at is None or due < best.due_at)
             ):
                 best = event
@@ -238,6 +254,6 @@ class Machine(Moves):
         node = self.program.by_name[thread.position]
         statement = self.values[node.index]
         if node.kind is Join:
-            return not any(other.name in statement.go_names and other.status is not _Ended for other in self.state.threads)
+            return not any(other.name in statement.go_names and other.status is not ENDED for other in self.state.threads)
         self._frames = thread.frames
         return self._truth(thread, node, statement.cond)

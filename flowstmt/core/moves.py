@@ -10,30 +10,34 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from flowstmt.core.answers import Values, a_kind_of
+from flowstmt.core.answers import a_kind_of
 from flowstmt.core.events import Events
-from flowstmt.core.journal import keep
 from flowstmt.core.nodes import End, Leave, Node
-from flowstmt.core.program import Program
-from flowstmt.core.state import MAIN, Frame, State, Thread, ThreadStatus, WorkflowStatus, birth_of
+from flowstmt.core.state import (
+    ENDED,
+    EXECUTING,
+    MAIN,
+    RUN_FINISHED,
+    WAITING_CONDITION,
+    WAITING_EVENT,
+    WAITING_TIME,
+    Frame,
+    Thread,
+    ThreadStatus,
+    birth_of,
+)
 from flowstmt.core.statements import For, ForEach, Go, If, Join, Return, Sleep, Statement, Step, Switch, Wait, WaitFor
 from flowstmt.errors import DefinitionError
 
 __all__ = ["Moves"]
 
-_Executing = ThreadStatus.Executing
-_Ended = ThreadStatus.Ended
-
 
 class Moves(Events):
     """Threads on their way."""
 
+    # The For loops that were reached in this round, with the threads and the indexes of the loops around them.
     __slots__ = ("_visited",)
-
-    def __init__(self, program: Program, values: list[Any], workflow: Any, state: State, adapt: Values) -> None:
-        super().__init__(program, values, workflow, state, adapt)
-        # The For loops that were reached in this round, with the threads and the indexes of the loops around.
-        self._visited: set[tuple[Any, ...]] | None = None
+    _visited: set[tuple[Any, ...]] | None
 
     def _move(self, thread: Thread) -> None:
         """Follow the links from a thread's position to its next stop."""
@@ -41,6 +45,9 @@ class Moves(Events):
         # Replaced, not changed, by whoever enters or leaves a loop: the thread keeps its own until it parks.
         self._frames = thread.frames
         while node is not None:
+            if node.kind is Step:
+                self._park(thread, node, EXECUTING)
+                return
             node = _ARRIVE[node.kind](self, thread, node)
 
     def _onwards(self, thread: Thread) -> Node:
@@ -48,14 +55,10 @@ class Moves(Events):
         if not thread.position:
             return self.program.start if thread.name == MAIN else by_name[thread.name].entry
         node = by_name[thread.position]
-        if node.kind is Wait:
-            event = self.program.event_node(node, thread.event)
-            if event is not None:
-                return event.entry
-        return node.next
+        # The check of positions has seen that the Wait has the event.
+        return node.by_event[thread.event].entry if thread.event is not None else node.next
 
     def _park(self, thread: Thread, node: Node, status: ThreadStatus, due_at: datetime | None = None) -> None:
-        keep(self._journal, thread)
         thread.status = status
         thread.position = node.name
         thread.event = None
@@ -63,9 +66,6 @@ class Moves(Events):
         thread.ready = self.state.revision + 1
         thread.due_at = due_at
         thread.frames = self._frames
-
-    def _at_step(self, thread: Thread, node: Node) -> None:
-        self._park(thread, node, _Executing)
 
     def _at_switch(self, thread: Thread, node: Node) -> Node:
         for case in node.children:
@@ -76,16 +76,18 @@ class Moves(Events):
         return node.next
 
     def _at_for(self, thread: Thread, node: Node) -> Node:
-        visit = (thread.birth, node.index, *[frame.index for frame in self._frames])
+        visit: tuple[Any, ...] = (thread.birth, node.index)
+        if self._frames:
+            visit += tuple([frame.index for frame in self._frames])
         if self._visited is None:
             self._visited = {visit}
-        elif visit in self._visited:
+        elif visit not in self._visited:
+            self._visited.add(visit)
+        else:
             raise DefinitionError(
                 f"{self._where(thread)}: {node.place} makes no progress: it came round without a stop that takes an "
                 "outcome or time. Put a Step, or a Wait whose time is still to come, on every way through its body"
             )
-        else:
-            self._visited.add(visit)
         statement = self.values[node.index]
         return node.entry if statement.forever or self._truth(thread, node, statement.cond) else node.next
 
@@ -116,7 +118,7 @@ class Moves(Events):
             if not isinstance(part, str | int) or isinstance(part, bool) or part == "":
                 raise self._failed(thread, node, f"its id must be a text, a whole number or a UUID, not {part!r}")
             thread_id = f"{node.name}:{part}"
-        if any(other.id == thread_id and other.status is not _Ended for other in self.state.threads):
+        if any(other.id == thread_id and other.status is not ENDED for other in self.state.threads):
             raise DefinitionError(
                 f"{self._where(thread)}: {node.label} would start a second thread with the id {thread_id!r} while the "
                 "first one lives: tell them apart with id=, or Join the first one before"
@@ -131,16 +133,17 @@ class Moves(Events):
         return node.next
 
     def _at_wait(self, thread: Thread, node: Node) -> None:
-        events = [self._waiting(thread, child, thread.pc + 1) for child in node.children]
-        self._park(thread, node, ThreadStatus.WaitingEvent)
-        thread.events = thread.events + events
+        pc = thread.pc + 1
+        events = [self._waiting(thread, child, pc) for child in node.children]
+        self._park(thread, node, WAITING_EVENT)
+        thread.events = [*thread.events, *events]
 
     def _at_condition(self, thread: Thread, node: Node) -> None:
-        self._park(thread, node, ThreadStatus.WaitingCondition)
+        self._park(thread, node, WAITING_CONDITION)
 
     def _at_sleep(self, thread: Thread, node: Node) -> None:
-        due_at = self._instant(thread, node, "duration", self.values[node.index].duration)
-        self._park(thread, node, ThreadStatus.WaitingTime, due_at)
+        due_at = self._instant(thread, node, "duration", self.values[node.index].duration, self._now)
+        self._park(thread, node, WAITING_TIME, due_at)
 
     def _at_return(self, thread: Thread, node: Node) -> None:
         value = None
@@ -157,16 +160,15 @@ class Moves(Events):
             self._end_thread(thread)
             return
         for each in self.state.threads:
-            if each.status is not _Ended:
+            if each.status is not ENDED:
                 self._end_thread(each)
-        self.state.status = WorkflowStatus.Finished
+        self.state.status = RUN_FINISHED
         self.state.result = result
 
     def _end_thread(self, thread: Thread) -> None:
-        keep(self._journal, thread)
-        if thread.status is ThreadStatus.WaitingEvent:
+        if thread.status is WAITING_EVENT:
             thread.events = self._closed(thread, None)
-        thread.status = _Ended
+        thread.status = ENDED
         thread.event = None
         thread.due_at = None
         thread.frames = []
@@ -174,7 +176,6 @@ class Moves(Events):
 
 _Arrival = Callable[[Moves, Thread, Node], "Node | None"]
 _ARRIVE: dict[type[Statement], _Arrival] = {
-    Step: Moves._at_step,
     Switch: Moves._at_switch,
     If: Moves._at_switch,
     For: Moves._at_for,

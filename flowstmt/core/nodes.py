@@ -92,6 +92,7 @@ class Node:
     """
 
     __slots__ = (
+        "by_event",
         "children",
         "entry",
         "frames",
@@ -107,7 +108,7 @@ class Node:
         "next",
         "own_item",
         "parent",
-        "stops",
+        "thread_name",
     )
 
     def __init__(self, kind: type[Statement], name: str, index: int, parent: Node | None) -> None:
@@ -116,6 +117,7 @@ class Node:
         self.index = index
         self.label = f"{kind.__name__} {name!r}" if name else kind.__name__
         self.children: list[Node] = []
+        self.by_event: dict[str, Node] = {}  # of a Wait
         self.next: Node = self
         self.entry: Node = self
         self.leave: Node | None = None
@@ -123,12 +125,13 @@ class Node:
         # What surrounds the callables of this statement.
         self.frames: tuple[str, ...] = ()
         self.go: Node | None = None
+        # The name of the threads that can stand here.
+        self.thread_name = "main"
         self.loop: Node | None = None
         self.item: ItemScope | None = None
         self.item_in_frame = False
         # The item that this statement (a ForEach, a Go) gives to its body.
         self.own_item: ItemScope | None = None
-        self.stops = kind in STOPS
 
     @property
     def place(self) -> str:
@@ -140,11 +143,6 @@ class Node:
                 labels.append(node.label)
             node = node.parent
         return " in ".join(labels)
-
-    @property
-    def thread_name(self) -> str:
-        """The name of the threads that can stand here."""
-        return self.go.name if self.go is not None else "main"
 
     def __repr__(self) -> str:
         return f"<{self.place}>"

@@ -9,18 +9,29 @@ from collections.abc import Mapping
 
 from flowstmt.core.nodes import STOPS
 from flowstmt.core.program import Program
-from flowstmt.core.state import MAIN, State, Thread, ThreadStatus
+from flowstmt.core.state import (
+    ENDED,
+    EXECUTING,
+    MAIN,
+    RESUMING,
+    WAITING_CONDITION,
+    WAITING_EVENT,
+    WAITING_TIME,
+    State,
+    Thread,
+    ThreadStatus,
+)
 from flowstmt.core.statements import Go, Join, Sleep, Statement, Step, Wait, WaitFor
 from flowstmt.errors import PositionError
 
 __all__ = ["check_positions"]
 
 _MAY_STAND_AT: Mapping[ThreadStatus, frozenset[type[Statement]]] = {
-    ThreadStatus.Executing: frozenset((Step, WaitFor)),
-    ThreadStatus.Resuming: STOPS,
-    ThreadStatus.WaitingEvent: frozenset((Wait,)),
-    ThreadStatus.WaitingCondition: frozenset((WaitFor, Join)),
-    ThreadStatus.WaitingTime: frozenset((Sleep,)),
+    EXECUTING: frozenset((Step, WaitFor)),
+    RESUMING: STOPS,
+    WAITING_EVENT: frozenset((Wait,)),
+    WAITING_CONDITION: frozenset((WaitFor, Join)),
+    WAITING_TIME: frozenset((Sleep,)),
 }
 
 
@@ -29,11 +40,11 @@ def check_positions(program: Program, state: State) -> None:
     by_name = program.by_name
     for thread in state.threads:
         status = thread.status
-        if status is ThreadStatus.Ended:
+        if status is ENDED:
             continue
         position = thread.position
         node = by_name.get(position or thread.name)
-        if not position and status is ThreadStatus.Resuming and not thread.frames:
+        if not position and status is RESUMING and not thread.frames:
             if thread.name == MAIN or (node is not None and node.kind is Go):
                 continue
             raise _misplaced(program, state, thread, f"the definition has no Go {thread.name!r}")
@@ -51,9 +62,9 @@ def check_positions(program: Program, state: State) -> None:
                 thread,
                 f"it is inside {_loops(frames)}, but {node.label} is inside {_loops(node.frames)}",
             )
-        if status is ThreadStatus.Resuming and node.kind is Wait and program.event_node(node, thread.event) is None:
+        if status is RESUMING and node.kind is Wait and (thread.event or "") not in node.by_event:
             raise _misplaced(program, state, thread, f"{node.label} has no event {thread.event!r}, which fired")
-        if status is ThreadStatus.Executing and node.kind is WaitFor and program.values[node.index].handler is None:
+        if status is EXECUTING and node.kind is WaitFor and program.values[node.index].handler is None:
             raise _misplaced(program, state, thread, f"{node.label} has no handler to execute")
 
 

@@ -27,10 +27,14 @@ from flowstmt.core.statements import (
     ForEach,
     Go,
     If,
+    Join,
     S,
+    Sleep,
     Statement,
     Switch,
+    Timeout,
     Wait,
+    WaitFor,
 )
 from flowstmt.errors import DefinitionError
 
@@ -51,6 +55,7 @@ class Program:
         "by_name",
         "class_style",
         "events",
+        "moves_once",
         "nodes",
         "shape",
         "start",
@@ -65,11 +70,14 @@ class Program:
         self.values: list[Any] = checker.statements
         self.async_places = checker.async_places
         self.shape = [(type(statement), statement.name, len(statement.body)) for statement in checker.statements]
+        # Without these a round is one move of ``main``.
+        self.moves_once = not any(node.kind in (Go, Join, Sleep, Timeout, WaitFor) for node in self.nodes)
         self.by_name: dict[str, Node] = {}
         self.events: dict[str, list[Node]] = {}
         for node in self.nodes:
             if node.name and node.parent is not None and node.parent.kind is Wait:
                 self.events.setdefault(node.name, []).append(node)
+                node.parent.by_event[node.name] = node
             elif node.name:
                 self.by_name.setdefault(node.name, node)
         self.start = _link(self.nodes[0], Node(End, "", -1, None))
@@ -101,10 +109,6 @@ class Program:
             f"the definition of {self.workflow_name} changed its shape with the data: it had {was}, and has now {now}. "
             "Structure must not depend on data: use If, Switch, For or ForEach instead of Python's if and for"
         )
-
-    def event_node(self, wait: Node, name: str | None) -> Node | None:
-        """The event of this name in a Wait."""
-        return next((child for child in wait.children if child.name == name), None)
 
 
 def _link(node: Node, following: Node) -> Node:
@@ -165,9 +169,7 @@ def program_for(workflow: Any, run_id: str) -> tuple[Program, list[Any]]:
 
 
 def rebuild(program: Program, workflow: Any, run_id: str) -> list[Any]:
-    """The values after data may have changed."""
-    if program.class_style:
-        return program.values
+    """The values of an instance-style definition after data may have changed."""
     return program.bind(_build(workflow.definition, type(workflow), run_id))
 
 

@@ -108,32 +108,37 @@ class CheckpointType(StrEnum):
     """The teardown of an event was tried."""
 
 
+# The members by short names: Python 3.11 looks a member of an Enum up through a descriptor, which takes longer than all else
+# that a transition does.
+RUN_RESUMING, RUN_WAITING, RUN_FINISHED = WorkflowStatus.Resuming, WorkflowStatus.Waiting, WorkflowStatus.Finished
+EXECUTING, RESUMING, WAITING_EVENT, WAITING_CONDITION, WAITING_TIME, ENDED = ThreadStatus
+PENDING_SETUP, SET_UP, SETUP_ERROR, PENDING_TEARDOWN, TEARDOWN_ERROR = EventStatus
+AFTER_RESUME, AFTER_STEP, AFTER_CONDITION, AFTER_SETUP, AFTER_TEARDOWN = CheckpointType
+
 OVER = frozenset((WorkflowStatus.Finished, WorkflowStatus.Failed, WorkflowStatus.Cancelled))
 """The statuses of a run in which nothing is left to do but teardowns."""
 
-_W, _T, _E = WorkflowStatus, ThreadStatus, EventStatus
-
 RUN_TRANSITIONS: Mapping[WorkflowStatus, frozenset[WorkflowStatus]] = {
-    _W.Resuming: frozenset((_W.Resuming, _W.Waiting, _W.Finished)),
-    _W.Waiting: frozenset((_W.Waiting, _W.Resuming, _W.Finished)),
-    _W.Finished: frozenset((_W.Finished,)),
+    RUN_RESUMING: frozenset((RUN_RESUMING, RUN_WAITING, RUN_FINISHED)),
+    RUN_WAITING: frozenset((RUN_WAITING, RUN_RESUMING, RUN_FINISHED)),
+    RUN_FINISHED: frozenset((RUN_FINISHED,)),
 }
 
 THREAD_TRANSITIONS: Mapping[ThreadStatus, frozenset[ThreadStatus]] = {
-    _T.Resuming: frozenset((_T.Executing, _T.WaitingEvent, _T.WaitingCondition, _T.WaitingTime, _T.Ended)),
-    _T.Executing: frozenset((_T.Resuming, _T.Ended)),
-    _T.WaitingEvent: frozenset((_T.Resuming, _T.Ended)),
-    _T.WaitingCondition: frozenset((_T.Resuming, _T.Executing, _T.Ended)),
-    _T.WaitingTime: frozenset((_T.Resuming, _T.Ended)),
-    _T.Ended: frozenset(),
+    RESUMING: frozenset((EXECUTING, WAITING_EVENT, WAITING_CONDITION, WAITING_TIME, ENDED)),
+    EXECUTING: frozenset((RESUMING, ENDED)),
+    WAITING_EVENT: frozenset((RESUMING, ENDED)),
+    WAITING_CONDITION: frozenset((RESUMING, EXECUTING, ENDED)),
+    WAITING_TIME: frozenset((RESUMING, ENDED)),
+    ENDED: frozenset(),
 }
 
 EVENT_TRANSITIONS: Mapping[EventStatus, frozenset[EventStatus]] = {
-    _E.PendingSetup: frozenset((_E.Setup, _E.SetupError, _E.PendingTeardown)),
-    _E.SetupError: frozenset((_E.Setup, _E.SetupError, _E.PendingTeardown)),
-    _E.Setup: frozenset((_E.PendingTeardown,)),
-    _E.PendingTeardown: frozenset((_E.TeardownError,)),
-    _E.TeardownError: frozenset((_E.TeardownError,)),
+    PENDING_SETUP: frozenset((SET_UP, SETUP_ERROR, PENDING_TEARDOWN)),
+    SETUP_ERROR: frozenset((SET_UP, SETUP_ERROR, PENDING_TEARDOWN)),
+    SET_UP: frozenset((PENDING_TEARDOWN,)),
+    PENDING_TEARDOWN: frozenset((TEARDOWN_ERROR,)),
+    TEARDOWN_ERROR: frozenset((TEARDOWN_ERROR,)),
 }
 
 
