@@ -184,7 +184,7 @@ def _bare(schema: Any) -> Any:
 
 
 def _in_order(value: Any, serialize: Callable[[Any], list[Any]]) -> list[Any]:
-    return sorted(serialize(value), key=orjson.dumps)
+    return sorted(serialize(value), key=to_json)
 
 
 def _name(wanted: Any) -> str:

@@ -354,6 +354,8 @@ def _refuse(run: _Run, awaitable: Any) -> None:
         awaitable.close()
     elif hasattr(awaitable, "cancel"):
         awaitable.cancel()
+    if run.kind == "save":
+        raise DefinitionError(f"run {run.state.run_id!r}: save returned a {type(awaitable).__name__}: use resume_async")
     at = Current(run)
     raise _AwaitableError(
         f"run {at.run_id!r}, thread {at.thread_id!r}: {at.kind} at {at.position!r} returned a {type(awaitable).__name__}, "

@@ -54,7 +54,8 @@ class Fields:
     def _dataclass_fields(self) -> list[str]:
         declared = dataclasses.fields(self._cls)
         for field in declared:
-            if field.metadata.get("transient"):
+            # pydantic's dataclasses take Field(exclude=True) as well.
+            if field.metadata.get("transient") or getattr(field.default, "exclude", False):
                 self.transient.append(field.name)
             if field.init:
                 self._init.add(field.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from flowstmt.core.nodes import Node
 from flowstmt.core.program import Program
-from flowstmt.core.state import OVER, WAITING_EVENT, CallbackRequest, State, Thread
+from flowstmt.core.state import EXECUTING, OVER, RESUMING, WAITING_EVENT, CallbackRequest, State, Thread
 from flowstmt.core.statements import On
 from flowstmt.errors import (
     AmbiguousCallbackError,
@@ -92,7 +92,8 @@ def _instead(state: State, request: CallbackRequest) -> str:
         return f": no thread {request.thread_id!r} lives"
     thread = meant[0]
     doing = "is about to start" if not thread.position else f"is {thread.status} at {thread.position!r}"
-    return f": thread {thread.id!r} {doing}"
+    first = ": resume the run first" if thread.status in (RESUMING, EXECUTING) else ""
+    return f": thread {thread.id!r} {doing}{first}"
 
 
 def _open_events(program: Program, state: State) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
-from inspect import getattr_static
+from inspect import get_annotations, getattr_static
 from typing import Any
 
 from flowstmt.core.checks import Checker
@@ -183,8 +183,21 @@ def _first_build(workflow: Any, cls: type[Any], run_id: str) -> tuple[Program, l
             f"run {run_id!r}: {cls.__name__} is neither a dataclass nor a pydantic model: flowstmt can't know its data"
         )
     program = _checked(_build(workflow.definition, cls, run_id), cls)
+    _refuse_lost_fields(cls)
     setattr(cls, _KEPT_AS, program)
     return program, program.values
+
+
+def _refuse_lost_fields(cls: type[Any]) -> None:
+    """A subclass of a dataclass that is none itself has annotations which look like fields, and would be lost at the dump."""
+    if not is_dataclass(cls) or "__dataclass_fields__" in cls.__dict__:
+        return
+    lost = [name for name, kind in get_annotations(cls).items() if "ClassVar" not in str(kind)]
+    if lost:
+        raise DefinitionError(
+            f"{cls.__name__}.{lost[0]} looks like a field but is none, and would not be saved: decorate the class with "
+            "@dataclass"
+        )
 
 
 def _build(definition: Callable[[], Any], cls: type[Any], run_id: str) -> Any:

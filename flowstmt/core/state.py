@@ -102,6 +102,8 @@ class CheckpointType(StrEnum):
     """The action of a step returned."""
     afterCondition = "afterCondition"
     """The handler of a WaitFor returned."""
+    afterCallback = "afterCallback"
+    """A callback was taken: for the save that follows ``handle_callback``, which you make yourself."""
     afterSetup = "afterSetup"
     """The setup of an event was tried."""
     afterTeardown = "afterTeardown"
@@ -113,7 +115,7 @@ class CheckpointType(StrEnum):
 RUN_RESUMING, RUN_WAITING, RUN_FINISHED = WorkflowStatus.Resuming, WorkflowStatus.Waiting, WorkflowStatus.Finished
 EXECUTING, RESUMING, WAITING_EVENT, WAITING_CONDITION, WAITING_TIME, ENDED = ThreadStatus
 PENDING_SETUP, SET_UP, SETUP_ERROR, PENDING_TEARDOWN, TEARDOWN_ERROR = EventStatus
-AFTER_RESUME, AFTER_STEP, AFTER_CONDITION, AFTER_SETUP, AFTER_TEARDOWN = CheckpointType
+AFTER_RESUME, AFTER_STEP, AFTER_CONDITION, AFTER_CALLBACK, AFTER_SETUP, AFTER_TEARDOWN = CheckpointType
 
 OVER = frozenset((WorkflowStatus.Finished, WorkflowStatus.Failed, WorkflowStatus.Cancelled))
 """The statuses of a run in which nothing is left to do but teardowns."""

@@ -20,6 +20,8 @@ import orjson
 
 from flowstmt.core.state import CallbackRequest, State
 from flowstmt.core.statements import Event
+from flowstmt.errors import CallbackError
+from flowstmt.snapshot import dump
 from flowstmt.testing.harness import START, Harness, Killed
 
 __all__ = ["Advance", "Callback", "CrashError", "Exploration", "explore"]
@@ -29,10 +31,11 @@ W = TypeVar("W")
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A step of a script: a callback that must be accepted."""
+    """A step of a script: a callback that must be accepted; or refused, with an error of the class ``refused``."""
 
     request: CallbackRequest | Event[Any, Any] | str
     payload: Any = None
+    refused: type[CallbackError] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,9 @@ class _Play(Generic[W]):
                 self._surviving(self.harness.run)
 
     def _deliver(self, step: Callback) -> None:
+        if step.refused is not None:
+            self._surviving(lambda: self._refused(step, step.refused or CallbackError))
+            return
         saved = len(self.harness.saves)
         try:
             self.harness.deliver(step.request, step.payload)
@@ -140,6 +146,16 @@ class _Play(Generic[W]):
             self._die()
             if len(self.harness.saves) == saved:
                 self.harness.deliver(step.request, step.payload)
+
+    def _refused(self, step: Callback, expected: type[CallbackError]) -> None:
+        before = dump(self.harness.workflow, self.harness.state)
+        try:
+            self.harness.deliver(step.request, step.payload)
+        except expected:
+            if dump(self.harness.workflow, self.harness.state) != before:
+                raise AssertionError(f"{step} was refused, but changed the run") from None
+            return
+        raise AssertionError(f"{step} was accepted")
 
     def _surviving(self, act: Callable[[], Any]) -> None:
         try:

@@ -32,9 +32,9 @@ class Killed(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A checkpoint: why it was taken, and the snapshot. The kind of the save after a callback is None."""
+    """A checkpoint: why it was taken, and the snapshot."""
 
-    kind: CheckpointType | None
+    kind: CheckpointType
     snapshot: bytes
 
 
@@ -133,7 +133,7 @@ class Harness(Generic[W]):
         except CallbackError as error:
             self.trace.append(f"refused: {error}")
             raise
-        self._save(None)
+        self._save(CheckpointType.afterCallback)
         if self._round_trip:
             self.reload()
         return output
@@ -160,8 +160,9 @@ class Harness(Generic[W]):
 
     # --- what the drivers call ---
 
-    def _save(self, kind: CheckpointType | None) -> None:
-        label = f"save {kind or 'after the callback'}"
+    def _save(self, kind: CheckpointType) -> None:
+        # What is not saved by a driver, but by who called it, reads as such.
+        label = "save after the callback" if kind is CheckpointType.afterCallback else f"save {kind}"
         self._point(f"before {label}")
         self.snapshot = dump(self.workflow, self.state)
         self.saves.append(Saved(kind, self.snapshot))
@@ -171,7 +172,12 @@ class Harness(Generic[W]):
         self.trace.append(f"{label}: revision {self.state.revision}, {self.state.status}: {threads or 'no thread'}")
         for thread in self.state.threads:
             if thread.status is not ThreadStatus.Ended:
-                self.decisions[thread.id, thread.birth, thread.pc] = thread.position
+                stop = (thread.id, thread.birth, thread.pc)
+                if self.decisions.setdefault(stop, thread.position) != thread.position:
+                    raise AssertionError(
+                        f"{label}: stop {thread.pc} of thread {thread.id!r} is {thread.position!r}, but was "
+                        f"{self.decisions[stop]!r}"
+                    )
         if self._invariant is not None and self._invariant(self.workflow, self.state) is False:
             raise AssertionError(f"the invariant does not hold at {label}")
         self._point(f"after {label}")
