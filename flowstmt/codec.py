@@ -21,7 +21,6 @@ _CONFIG: Any = {
     "ser_json_inf_nan": "strings",
     "serialize_by_alias": False,
 }
-_ATOMS = frozenset((str, bool, type(None)))
 _SMALL = 2**53
 """Whole numbers up to here are the same in every JSON reader."""
 _MANY = 180
@@ -106,7 +105,7 @@ class Codec:
     def adapt(self, value: Any, wanted: Any) -> Any:
         """``value`` as a reload would give it to a consumer that annotates ``wanted``. Raises ``ValueError``."""
         kind = type(value)
-        if (kind in _ATOMS or (kind is int and -_SMALL <= value <= _SMALL)) and (wanted is Any or wanted is kind):
+        if (wanted is Any or wanted is kind) and _is_json(value, kind):
             return value
         blob = adapter_for(kind).to_json(value)
         if wanted is Any and (b'NaN"' in blob or b'Infinity"' in blob):
@@ -124,7 +123,7 @@ class Codec:
     def encode(self, value: Any) -> Any:
         """``value`` as something that orjson writes. Raises ``ValueError``."""
         kind = type(value)
-        if kind in _ATOMS or (kind is int and -_SMALL <= value <= _SMALL):
+        if _is_json(value, kind):
             return value
         return orjson.Fragment(adapter_for(kind).to_json(value))
 
@@ -181,6 +180,13 @@ def _bare(schema: Any) -> Any:
     kind = schema["type"]
     words = schema.get("expected") or [member.value for member in schema.get("members", ())]
     return "str" if kind in ("literal", "enum") and all(isinstance(word, str) for word in words) else kind
+
+
+def _is_json(value: Any, kind: type[Any]) -> bool:
+    """Whether a value is the same in JSON, without a closer look: texts may hold lone surrogates."""
+    if kind is str:
+        return bool(value.isascii())
+    return value is None or kind is bool or (kind is int and -_SMALL <= value <= _SMALL)
 
 
 def _in_order(value: Any, serialize: Callable[[Any], list[Any]]) -> list[Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NotRequired, get_type_hints
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticUndefined
+from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
 
 from flowstmt.codec import Adapter, adapter_for, faults_of
@@ -54,12 +54,13 @@ class Fields:
     def _dataclass_fields(self) -> list[str]:
         declared = dataclasses.fields(self._cls)
         for field in declared:
-            # pydantic's dataclasses take Field(exclude=True) as well.
-            if field.metadata.get("transient") or getattr(field.default, "exclude", False):
+            if field.metadata.get("transient"):
                 self.transient.append(field.name)
             if field.init:
                 self._init.add(field.name)
-            if field.default_factory is not dataclasses.MISSING:
+            if isinstance(field.default, FieldInfo):  # pydantic's dataclasses take Field(...) as well
+                self._pydantic_field(field.name, field.default)
+            elif field.default_factory is not dataclasses.MISSING:
                 self._defaults[field.name] = field.default_factory
             elif field.default is not dataclasses.MISSING:
                 self._defaults[field.name] = lambda default=field.default: default  # type: ignore[misc] # binds now
@@ -69,11 +70,14 @@ class Fields:
         if not issubclass(self._cls, BaseModel):
             raise StateError(f"{self._cls.__name__} is neither a dataclass nor a pydantic model: its data is not known")
         for name, field in self._cls.model_fields.items():
-            if field.exclude:
-                self.transient.append(name)
-            if field.default_factory is not None or field.default is not PydanticUndefined:
-                self._defaults[name] = lambda field=field: field.get_default(call_default_factory=True)  # type: ignore[misc] # binds now
+            self._pydantic_field(name, field)
         return list(self._cls.model_fields)
+
+    def _pydantic_field(self, name: str, field: FieldInfo) -> None:
+        if field.exclude:
+            self.transient.append(name)
+        if not field.is_required():
+            self._defaults[name] = lambda: field.get_default(call_default_factory=True, validated_data={})
 
     def _make_adapter(self) -> Adapter:
         wanted: dict[str, Any] = {}

@@ -46,7 +46,10 @@ def dump(workflow: Any, state: State) -> bytes:
     cls = type(workflow)
     data = fields_of(cls).to_json(workflow)
     try:
-        plain = orjson.dumps(write_state(state, _encode), option=orjson.OPT_UTC_Z)
+        document = write_state(state, _encode)
+        if state.result is not None:
+            document["result"] = _encode(state.result, "$.state.result")
+        plain = orjson.dumps(document, option=orjson.OPT_UTC_Z)
         name = orjson.dumps(state.workflow)
     except TypeError as error:
         raise StateError(f"run {state.run_id!r}: $.state can't be turned into JSON: {error}") from error
@@ -76,7 +79,7 @@ def load(cls: type[W], blob: bytes | bytearray | memoryview | str) -> tuple[W, S
         raise StateError(f"$.workflow is {document['workflow']!r}, but $.state.workflow is {state.workflow!r}")
     data = _current_data(cls, document["data"], document["version"])
     try:
-        return fields_of(cls).from_json(to_json(data), data), state
+        return fields_of(cls).from_json(_as_json(cls, data), data), state
     except StateError as error:
         raise StateError(f"run {state.run_id!r}: {error}") from error
 
@@ -86,7 +89,7 @@ def _document(blob: Any) -> dict[str, Any]:
         raise StateError(f"a snapshot is bytes or text, not a {type(blob).__name__}")
     try:
         document = from_json(bytes(blob) if isinstance(blob, memoryview) else blob)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # a TypeError: a text with lone surrogates
         raise StateError(f"the snapshot is no JSON: {error}") from error
     if not isinstance(document, dict):
         raise StateError("$: a snapshot is a JSON object")
@@ -126,6 +129,13 @@ def _current_data(cls: type[Any], data: dict[str, Any], written: Any) -> dict[st
     if not isinstance(migrated, dict):
         raise StateError(f"{cls.__name__}.migrate must return the data as a dict, not {migrated!r}")
     return migrated
+
+
+def _as_json(cls: type[Any], data: dict[str, Any]) -> bytes:
+    try:
+        return to_json(data, bytes_mode="base64", inf_nan_mode="strings")
+    except ValueError as error:
+        raise StateError(f"what {cls.__name__}.migrate returned can't be turned into JSON: {error}") from error
 
 
 def _version(cls: type[Any]) -> int:

@@ -35,11 +35,12 @@ Encode = Callable[[Any, str], Any]
 
 
 def write_state(state: State, encode: Encode) -> dict[str, Any]:
-    """The state as a dict whose leaves are JSON values, StrEnums and aware datetimes. Keys at their default are left out."""
+    """The state as a dict whose leaves are JSON values and aware datetimes. Keys at their default are left out."""
+    # ``_value_``: in Python 3.11 ``value`` is a descriptor that takes longer than the rest of a key.
     out: dict[str, Any] = {
         "run_id": state.run_id,
         "workflow": state.workflow,
-        "status": state.status,
+        "status": state.status._value_,
         "revision": state.revision,
         "wake_at": state.wake_at,
         "threads": [_thread_to_json(thread, i, encode) for i, thread in enumerate(state.threads)],
@@ -59,7 +60,7 @@ def _thread_to_json(thread: Thread, i: int, encode: Encode) -> dict[str, Any]:
     out: dict[str, Any] = {
         "id": thread.id,
         "name": thread.name,
-        "status": thread.status,
+        "status": thread.status._value_,
         "position": thread.position,
         "pc": thread.pc,
         "birth": thread.birth,
@@ -94,7 +95,7 @@ def _event_to_json(event: WaitEvent) -> dict[str, Any]:
     if event.type:
         out["type"] = event.type
     out["request"] = _plain(event.request)
-    out["status"] = event.status
+    out["status"] = event.status._value_
     if event.handled:
         out["handled"] = True
     if event.error is not None:

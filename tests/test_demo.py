@@ -1,0 +1,257 @@
+"""The demo: it ends well whatever is killed, it says what happened, and its workflow passes the crash explorer."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.pizza import Line, Order, Orders
+from flowstmt import CallbackRequest, CheckpointType, ConflictError, RefusedError, State, validate
+from flowstmt.testing import Advance, Callback, explore
+
+ROOT = Path(__file__).parent.parent
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def run_the_show() -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "examples/pizza.py"]
+    return subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def output() -> str:
+    """What ``make demo`` prints."""
+    done = run_the_show()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def said(output: str) -> str:
+    """The output in one line, as folding is not the point."""
+    return re.sub(r"\s+", " ", output)
+
+
+def test_processes_are_killed_at_six_different_points_and_new_ones_go_on(output):
+    kills = re.findall(r"KILLED +by SIGKILL, exit status -9, ([^:]+):", output)
+    assert kills == [
+        "before saving callback",
+        "after saving callback",
+        "after setup card",
+        "after action bake",
+        "outside charge",
+        "after saving afterStep",
+    ]
+    pids = re.findall(r"started, pid (\d+)", output)
+    assert len(pids) == len(set(pids)) == 8
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "InvalidPayloadError: run 'order-1': the payload for event 'add' does not fit: - pizza: Input should be 'margherita'",
+        "UnknownEventError: run 'order-1': Order has no event 'deliver'",
+        "RefusedError: the cart is empty",
+        "NotWaitingError: run 'order-1': nobody waits for event 'confirm'",
+        "StaleCallbackError: run 'order-1': event 'pay' with birth",
+        "WorkflowFinishedError: run 'order-1': event 'delivered' refused",
+    ],
+)
+def test_what_is_refused_is_refused_with_its_reason(output, reason):
+    assert f"refused {reason}" in said(output)
+
+
+def test_the_slower_of_two_writers_is_told_so(output):
+    assert "failed ConflictError: order-1 was moved by somebody else since revision 5" in said(output)
+
+
+def test_every_revision_of_an_order_is_saved_once(output):
+    for order, last in (("order-1", 33), ("order-2", 4)):
+        found = [int(n) for n in re.findall(rf"checkpoint +{order} revision (\d+),", output)]
+        assert found == list(range(1, last + 1))
+
+
+def test_what_ran_twice_was_done_once(output):
+    assert "seen before, not done again, answered 'payment-2'" in said(output)
+    assert re.search(r"asked 2x +done once: charge 36.50 to \.\.\.4242 -> payment-2", output)
+    assert "1 payment in the book; 6 processes were killed" in output
+
+
+def test_the_forgotten_cart_times_out(output):
+    assert re.search(r"order-2 +Finished, revision 4: 'abandoned'", output)
+
+
+def test_it_ends_with_the_receipt(output):
+    lines = [line.split() for line in output.splitlines()]
+    assert lines[-6:] == [
+        ["2", "x", "margherita", "17.00"],
+        ["1", "x", "diavola", "10.00"],
+        ["1", "x", "funghi", "9.50"],
+        ["total", "36.50"],
+        ["paid", "payment-2"],
+        ["brought", "by", "Rosa"],
+    ]
+
+
+def test_two_runs_of_the_show_differ_in_nothing_but_the_process_ids(output):
+    again = run_the_show()
+    assert re.sub(r"pid \d+", "pid", again.stdout) == re.sub(r"pid \d+", "pid", output)
+
+
+def test_there_is_no_colour_where_nobody_sees_it(output):
+    assert "\033" not in output
+
+
+# --- the workflow by itself ---
+
+
+@dataclass
+class Town:
+    """Services that do their work once per key, in memory."""
+
+    book: dict[str, Any] = field(default_factory=dict)
+    pages: dict[str, bool] = field(default_factory=dict)
+
+    def open_page(self, key: str, request: CallbackRequest) -> str:
+        self.pages.setdefault(f"/pay/{request.pc}", True)
+        return f"/pay/{request.pc}"
+
+    def close_page(self, url: str | None) -> None:
+        if url is not None:
+            self.pages[url] = False
+
+    def charge(self, key: str, card: str, amount: Decimal) -> str | None:
+        return self.book.setdefault(key, None if card.endswith("0000") else "payment")
+
+    def bake(self, key: str, line: Line) -> None:
+        self.book.setdefault(key, line)
+
+    def send_courier(self, key: str, customer: str) -> str:
+        return self.book.setdefault(key, "Rosa")
+
+
+def two_pizzas() -> list[Callback | Advance]:
+    return [
+        Callback("add", {"pizza": "margherita", "count": 2}),
+        Callback("empty"),
+        Callback("add", {"pizza": "margherita"}),
+        Advance(timedelta(minutes=14)),
+        Callback("add", {"pizza": "funghi"}),
+        Callback("submit"),
+        Callback("confirm"),
+        Callback("baked"),
+        Callback("pay", {"number": "4" * 12 + "0000"}),
+        Callback("baked"),
+        Callback("pay", {"number": "4" * 16}),
+        Callback("delivered"),
+    ]
+
+
+def test_the_definition_is_sound():
+    validate(Order("Ann"))
+
+
+def test_the_order_ends_the_same_wherever_it_is_killed():
+    towns = []
+
+    def town() -> Town:
+        towns.append(Town())
+        return towns[-1]
+
+    def never_too_much(order: Order, state: State) -> bool:
+        return order.total() == 0 or order.payment is None or order.total() == Decimal("18.00")
+
+    found = explore(lambda: Order("Ann"), two_pizzas(), deps=town, now=NOON, invariant=never_too_much)
+    assert found.undisturbed.result["payment"] == "payment"
+    assert len(found.points) > 90
+    assert len(towns) == len(found.points) + 1
+    for killed in towns:
+        assert list(killed.book.values()).count("payment") == 1
+        assert not any(killed.pages.values()), "every page that was opened is closed"
+
+
+def test_a_bank_that_ignored_its_keys_would_charge_twice():
+    class Forgetful(Town):
+        def charge(self, key: str, card: str, amount: Decimal) -> str | None:
+            return super().charge(f"{key} {len(self.book)}", card, amount)
+
+    towns: list[Forgetful] = []
+
+    def forgetful() -> Forgetful:
+        towns.append(Forgetful())
+        return towns[-1]
+
+    explore(lambda: Order("Ann"), two_pizzas(), deps=forgetful)
+    assert max(list(town.book.values()).count("payment") for town in towns) == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "result"),
+    [
+        ([Callback("add", {"pizza": "funghi"}), Advance(timedelta(minutes=15))], "abandoned"),
+        ([Callback("add", {"pizza": "funghi"}), Callback("submit"), Callback("decline")], "declined"),
+    ],
+)
+def test_the_other_ends_are_as_safe(script, result):
+    assert explore(lambda: Order("Ann"), script, deps=Town).undisturbed.result == result
+
+
+# --- the file by itself ---
+
+
+@pytest.fixture
+def orders(tmp_path: Path) -> Iterator[Orders]:
+    orders = Orders(tmp_path / "orders.db", Town())
+    yield orders
+    orders.db.close()
+
+
+def test_of_two_writers_the_one_who_is_late_changes_nothing(orders):
+    orders.start("order-1", Order("Ann"), NOON)
+    order, state = orders.load("order-1")
+    save = orders.saver(order, state)
+    orders.callback("order-1", "add", b'{"pizza": "funghi"}', NOON)
+    order.customer = "somebody else"
+    with pytest.raises(ConflictError, match="order-1 was moved by somebody else since revision 1"):
+        save(CheckpointType.afterStep)
+    assert orders.load("order-1")[0].customer == "Ann"
+
+
+def test_a_refused_callback_leaves_the_row_as_it_was(orders):
+    orders.start("order-1", Order("Ann"), NOON)
+    before = orders.db.execute("SELECT * FROM orders").fetchall()
+    with pytest.raises(RefusedError):
+        orders.callback("order-1", "submit", None, NOON)
+    assert orders.db.execute("SELECT * FROM orders").fetchall() == before
+
+
+def test_an_order_that_fails_disturbs_neither_its_caller_nor_the_others(orders, caplog):
+    for order_id in ("order-1", "order-2"):
+        orders.start(order_id, Order("Ann"), NOON)
+        orders.callback(order_id, "add", b'{"pizza": "funghi"}', NOON)
+        orders.callback(order_id, "submit", None, NOON)
+    orders.services.bake = None  # the kitchen is out of order
+    orders.callback("order-1", "confirm", None, NOON)
+    assert "order-1 can't go on now" in caplog.text
+    del orders.services.bake
+    assert orders.wake(NOON) == ["order-1"]
+    assert [thread.position for thread in orders.load("order-1")[1].threads] == ["oven", "card"]
+
+
+def test_waking_moves_only_orders_that_have_something_to_do(orders):
+    orders.start("order-1", Order("Ann"), NOON)
+    orders.start("order-2", Order("Bob"), NOON + timedelta(minutes=5))
+    assert orders.wake(NOON + timedelta(minutes=14)) == []
+    assert orders.wake(NOON + timedelta(minutes=15)) == ["order-1"]
+    assert orders.load("order-1")[1].result == "abandoned"
+    assert orders.wake(NOON + timedelta(minutes=30)) == ["order-2"]
+    assert orders.wake(NOON + timedelta(days=1)) == []

@@ -1,0 +1,81 @@
+"""The documents tell the truth: every Python block in them runs, every file and make target that they name exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXECUTED = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+DOCUMENTS = [*EXECUTED, ROOT / "CONTRIBUTING.md"]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+def blocks(document: Path, language: str) -> list[tuple[int, str]]:
+    """The blocks of a language, each with the number of the lines above it."""
+    text = document.read_text(encoding="utf-8")
+    return [(text.count("\n", 0, m.start(2)), m[2]) for m in FENCE.finditer(text) if m[1] == language]
+
+
+@pytest.mark.parametrize("document", EXECUTED, ids=lambda path: path.name)
+def test_every_python_block_runs(document, tmp_path, monkeypatch):
+    found = blocks(document, "python")
+    assert found
+    # Blocks of one document go on from each other. A real module: annotations are looked up in it.
+    module = ModuleType(f"document_{document.stem}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.chdir(tmp_path)
+    for lines_above, source in found:
+        # As many empty lines: a traceback then points into the document.
+        tree = ast.parse("\n" * lines_above + source)
+        for statement in tree.body:
+            if isinstance(statement, ast.Try) and not statement.orelse:
+                statement.orelse = ast.parse("raise AssertionError('the error that is shown was not raised')").body
+        exec(compile(tree, str(document), "exec"), module.__dict__)
+    for value in vars(module).values():
+        if hasattr(value, "execute") and hasattr(value, "close"):
+            value.close()
+
+
+@every_document
+def test_every_block_says_its_language(document):
+    fences = re.findall(r"^```.*$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(fences[::2]) <= {"```python", "```sh", "```json", "```text"}
+    assert set(fences[1::2]) <= {"```"}
+
+
+@every_document
+def test_every_make_target_exists(document):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    text = document.read_text(encoding="utf-8")
+    code = [source for _, source in blocks(document, "sh")] + re.findall(r"`(make [^`\n]+)`", FENCE.sub("", text))
+    named = {name for source in code for name in re.findall(r"\bmake ([a-z]+)", source)}
+    assert named <= targets
+    assert named or document.name not in ("README.md", "CONTRIBUTING.md")
+
+
+@every_document
+def test_every_link_leads_somewhere(document):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text(encoding="utf-8")):
+        assert "://" in target or (document.parent / target).exists(), target
+
+
+def test_the_layout_has_a_line_for_every_module():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    modules = [path for path in ROOT.glob("flowstmt/*.py") if path.stem != "__init__"]
+    modules += [path for path in ROOT.glob("flowstmt/core/*.py") if path.stem != "__init__"]
+    assert [path.name for path in modules if not re.search(rf"^ +{path.name} ", text, re.MULTILINE)] == []
+
+
+def test_the_first_screen_shows_a_workflow_and_its_save():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    first = "\n".join(lines[:50])
+    assert "def definition(self):" in first
+    assert "WHERE id = ? AND revision = ?" in first
