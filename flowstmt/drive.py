@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator
+from contextvars import Token
 from datetime import UTC, datetime
 from functools import partial
 from inspect import isawaitable, iscoroutine
@@ -280,6 +281,24 @@ class _AwaitableError(StepError):
     """A sync driver got something to await."""
 
 
+class _StopIterationError(Exception):
+    """A StopIteration of the user's on its way out: by itself it would look like the end of the generator."""
+
+    def __init__(self, raised: StopIteration) -> None:
+        super().__init__()
+        self.raised = raised
+
+
+def _throw(asks: Asks, error: BaseException) -> Ask:
+    try:
+        return asks.throw(error)
+    except RuntimeError as raised:
+        # What a generator makes of a StopIteration that passes through it.
+        if isinstance(error, StopIteration) and raised.__cause__ is error:
+            raise _StopIterationError(error) from None
+        raise
+
+
 def _run(asks: Asks, run: _Run, invoke: Invoke | None) -> Any:
     """Make the calls that a generator asks for."""
     _take(run.state)
@@ -295,14 +314,15 @@ def _run(asks: Asks, run: _Run, invoke: Invoke | None) -> Any:
                 if result is not None and hasattr(type(result), "__await__"):
                     _refuse(run, result)
             except BaseException as error:  # noqa: BLE001 handed on to the generator, which raises what it does not take
-                call, arguments = asks.throw(error)
+                call, arguments = _throw(asks, error)
             else:
                 call, arguments = asks.send(result)
+    except _StopIterationError as passing:
+        raise passing.raised from None
     except StopIteration as stop:
         return stop.value
     finally:
-        CURRENT.reset(token)
-        del _moving[id(run.state)]
+        _let_go(run, token)
 
 
 async def _run_async(asks: Asks, run: _Run, invoke: Invoke | None) -> Any:
@@ -326,8 +346,7 @@ async def _run_async(asks: Asks, run: _Run, invoke: Invoke | None) -> Any:
     except StopIteration as stop:
         return stop.value
     finally:
-        CURRENT.reset(token)
-        del _moving[id(run.state)]
+        _let_go(run, token)
 
 
 async def _call_async(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
@@ -337,7 +356,7 @@ async def _call_async(call: Callable[..., Any], arguments: tuple[Any, ...]) -> A
 
 def _take(state: State) -> None:
     """Make sure that nobody else moves the same objects now: an action of the run itself, another task or thread."""
-    mine = object()
+    mine = (state,)  # the state too, so that its id is not given to another one meanwhile
     if _moving.setdefault(id(state), mine) is mine:
         return
     inside = CURRENT.get()
@@ -347,6 +366,15 @@ def _take(state: State) -> None:
     raise ConflictError(
         f"run {state.run_id!r}: called {where}. Nothing was changed: let the first call return, or load a copy of your own"
     )
+
+
+def _let_go(run: _Run, token: Token[Caller | None]) -> None:
+    del _moving[id(run.state)]
+    try:
+        CURRENT.reset(token)
+    except ValueError:
+        # A coroutine that was dropped is closed by whoever collects it, in another context: there is nothing to reset there.
+        return
 
 
 def _refuse(run: _Run, awaitable: Any) -> None:

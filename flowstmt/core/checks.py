@@ -9,6 +9,7 @@ What this module must not know: how a definition is built, run or saved.
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -81,6 +82,7 @@ class Checker:
     def _make(self, statement: Any, parent: Node | None, before: Any, depth: int) -> None:
         kind = next((kind for kind in type(statement).__mro__ if kind in KINDS), None)
         if kind is None:
+            _close(statement)
             where = f"{parent.place}: " if parent is not None else ""
             self.faults.append(f"{where}{_no_statement(statement, parent, before)}")
             return
@@ -198,6 +200,8 @@ class Checker:
     def _action(self, node: Node, role: str, call: Any) -> None:
         if not callable(call):
             hint = "; was it called where it should be named?" if call is None else ""
+            if _close(call):
+                hint = f"; name the function {call.__qualname__}, don't call it"
             self.fault(node, f"{role} must be a callable, not {_short(call)}{hint}")
             return
         self._call(node, role, call)
@@ -262,7 +266,10 @@ class Checker:
             return
         if not callable(handler) and hasattr(handler, "handle"):
             self._via(node, handler, needed=False)
-            self._note_async(node, "handler", handler.handle)
+            if callable(handler.handle):
+                self._note_async(node, "handler", handler.handle)
+            else:
+                self.fault(node, f"'handle' of {_short(handler)} is no method")
         elif not callable(handler):
             self.fault(node, f"handler must be a callable or an object with 'handle', not {_short(handler)}")
         else:
@@ -413,6 +420,14 @@ def _no_statement(value: Any, parent: Node | None, before: Any) -> str:
     if isinstance(value, type) and issubclass(value, Statement):
         return f"{value.__name__}{after} is a class, not a statement: was '()' forgotten?"
     return f"{_short(value)}{after} is no statement"
+
+
+def _close(value: Any) -> bool:
+    """Whether an async function was called that should have been named; its coroutine must not warn on top of the fault."""
+    if inspect.iscoroutine(value):
+        value.close()
+        return True
+    return False
 
 
 def _did_you_mean(word: Any, words: Iterable[str]) -> str:

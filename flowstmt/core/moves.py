@@ -99,9 +99,13 @@ class Moves(Events):
         items = self._value(thread, node, self.values[node.index].items)
         if not isinstance(items, Sequence):
             raise self._failed(thread, node, f"its items must be a Sequence (list, tuple, range ...), not {a_kind_of(items)}")
-        if index >= len(items):
-            return node.next
-        item = self._adapted(thread, node, "its item", items[index])
+        try:
+            if index >= len(items):
+                return node.next
+            found = items[index]
+        except Exception as error:
+            raise self._failed(thread, node, f"its items raised {type(error).__name__}: {error}") from error
+        item = self._adapted(thread, node, "its item", found)
         self._frames = [*outer, Frame(node.name, index, item)]
         return node.entry
 

@@ -123,7 +123,7 @@ OVER = frozenset((WorkflowStatus.Finished, WorkflowStatus.Failed, WorkflowStatus
 RUN_TRANSITIONS: Mapping[WorkflowStatus, frozenset[WorkflowStatus]] = {
     RUN_RESUMING: frozenset((RUN_RESUMING, RUN_WAITING, RUN_FINISHED)),
     RUN_WAITING: frozenset((RUN_WAITING, RUN_RESUMING, RUN_FINISHED)),
-    RUN_FINISHED: frozenset((RUN_FINISHED,)),
+    RUN_FINISHED: frozenset(),
 }
 
 THREAD_TRANSITIONS: Mapping[ThreadStatus, frozenset[ThreadStatus]] = {

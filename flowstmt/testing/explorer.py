@@ -129,8 +129,6 @@ class _Play(Generic[W]):
             if isinstance(step, Advance):
                 target = self.harness.now + step.by
                 self._surviving(lambda target=target: self.harness.advance_to(target))  # type: ignore[misc] # binds now
-                # A crash on the way may have left the clock at the target with work to do.
-                self._surviving(self.harness.run)
             else:
                 self._deliver(step)
                 self._surviving(self.harness.run)
@@ -162,6 +160,8 @@ class _Play(Generic[W]):
             act()
         except Killed:
             self._die()
+            # What the process was at has to be finished at the instant at which it died, before time goes on.
+            self.harness.run()
             act()
 
     def _point(self, label: str) -> None:
