@@ -13,14 +13,16 @@ from typing import Any
 from uuid import UUID
 
 from flowstmt.core.state import Thread
+from flowstmt.errors import StateError
 from flowstmt.fields import fields_of
 
 __all__ = ["Backup"]
 
 _UNCHANGING = frozenset(
-    (int, str, bool, float, type(None), bytes, complex, Decimal, datetime, date, time, timedelta, UUID, range)
+    (int, str, bool, float, type(None), bytes, complex, Decimal, datetime, date, time, timedelta, UUID, range, object)
 )
 _MISSING: Any = object()
+"""The value of a field that has none."""
 
 
 class Backup:
@@ -35,17 +37,26 @@ class Backup:
         memo: dict[int, Any] = {}
         values: dict[str, Any] = {}
         self._values = values
-        for name in fields_of(type(workflow)).names:
-            value = getattr(workflow, name, _MISSING)
-            if value is not _MISSING:
+        name = ""
+        try:
+            for name in fields_of(type(workflow)).names:
+                value = getattr(workflow, name, _MISSING)
                 values[name] = value if type(value) in _UNCHANGING else deepcopy(value, memo)
+        except Exception as error:
+            raise StateError(
+                f"{type(workflow).__name__}.{name} can't be copied ({error}), so a call that fails could not be undone: keep "
+                'it out of the data with field(metadata={"transient": True})'
+            ) from error
         self._arg = None if thread.arg is None else deepcopy(thread.arg, memo)
         self._items = [(frame, deepcopy(frame.item, memo)) for frame in thread.frames] if thread.frames else ()
 
     def put_back(self) -> None:
         """Make the data what it was."""
         for name, value in self._values.items():
-            object.__setattr__(self._workflow, name, value)
+            if value is not _MISSING:
+                object.__setattr__(self._workflow, name, value)
+            elif hasattr(self._workflow, name):
+                object.__delattr__(self._workflow, name)
         self._thread.arg = self._arg
         for frame, item in self._items:
             frame.item = item

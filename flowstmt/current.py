@@ -55,7 +55,7 @@ class Current:
         "now",
         "pc",
         "position",
-        "run_id",
+        "state",
         "thread_id",
         "workflow",
     )
@@ -64,7 +64,7 @@ class Current:
         if caller.instant is None:
             caller.instant = caller.clock()
         self.workflow = caller.workflow
-        self.run_id = caller.state.run_id
+        self.state = caller.state
         self.kind = caller.kind
         self.now: datetime = caller.instant
         self._deps = caller.deps
@@ -90,6 +90,11 @@ class Current:
         self._frames = thread.frames
         if node is not None and node.go is not None and node.go.own_item is not None:
             self._go, self._arg = thread.name, thread.arg
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self.state.run_id
 
     @property
     def idempotency_key(self) -> str:
@@ -130,7 +135,7 @@ class Current:
             yield frame.statement, frame.item
 
 
-CURRENT: ContextVar[Caller | None] = ContextVar("flowstmt.current", default=None)
+CURRENT: ContextVar[Caller | Current | None] = ContextVar("flowstmt.current", default=None)
 
 
 def current() -> Current:
@@ -153,10 +158,12 @@ def current() -> Current:
     charge 1
     <WorkflowStatus.Finished: 'Finished'>
     """
-    caller = CURRENT.get()
-    if caller is None or not caller.kind:
+    found = CURRENT.get()
+    if isinstance(found, Current):
+        return found
+    if found is None or not found.kind:
         raise FlowstmtError(
             "current() is valid inside actions, handlers, setups, teardowns and save, while a driver calls them; "
-            "not in conditions, and not in threads or tasks that these leave behind"
+            "not in conditions, and not in threads that these start"
         )
-    return Current(caller)
+    return Current(found)

@@ -121,7 +121,8 @@ def _resume(run: _Run, max_steps: int) -> Asks:
         now = run.clock()
         if machine.settle(now):
             yield from run.checkpoint(AFTER_RESUME, now)
-    yield from _outside(run, tried, failures)
+    if machine.outside_work(tried) is not None:
+        yield from _outside(run, tried, failures)
     steps = 0
     while (thread := machine.turn) is not None and steps < max_steps:
         run.kind = "action"
@@ -200,6 +201,7 @@ def _set_up_or_tear_down(run: _Run, thread: Thread, event: WaitEvent, failures: 
     run.thread = thread
     run.event = event
     run.instant = None
+    backup = Backup(run.workflow, thread)
     try:
         call = machine.outside_call(event, kind)
         found = yield call, (event.request,) if setting_up else (event.request, event.handled)
@@ -208,6 +210,7 @@ def _set_up_or_tear_down(run: _Run, thread: Thread, event: WaitEvent, failures: 
         else:
             machine.torn_down(thread, event)
     except Exception as error:  # noqa: BLE001 whatever the user's code raises is kept in the state and tried again
+        backup.put_back()
         machine.outside_failed(event, ErrorInfo(type(error).__name__, str(error), event.wait), run.clock())
         line = (
             f"run {run.state.run_id!r}, thread {thread.id!r}, wait {event.wait!r}: {kind} of event {event.name!r} raised "
@@ -216,8 +219,13 @@ def _set_up_or_tear_down(run: _Run, thread: Thread, event: WaitEvent, failures: 
         logger.warning("%s; it is tried again by the next resume, from %s on", line, event.due_at)
         if setting_up:
             failures.append((line, error))
-    checkpoint = AFTER_SETUP if setting_up else AFTER_TEARDOWN
-    yield from run.checkpoint(checkpoint, run.clock(), thread)
+    run.kind = ""
+    now = run.clock()
+    # It may have changed data: conditions are asked again, as after an action.
+    stuck = None if run.state.status in OVER else _move_on(run, now)
+    yield from run.checkpoint(AFTER_SETUP if setting_up else AFTER_TEARDOWN, now, thread)
+    if stuck is not None:
+        raise stuck
 
 
 def _callback(run: _Run, request: Request, payload: Any) -> Asks:
@@ -322,7 +330,8 @@ def _run(asks: Asks, run: _Run, invoke: Invoke | None) -> Any:
     except StopIteration as stop:
         return stop.value
     finally:
-        _let_go(run, token)
+        del _moving[id(run.state)]
+        CURRENT.reset(token)
 
 
 async def _run_async(asks: Asks, run: _Run, invoke: Invoke | None) -> Any:
@@ -332,21 +341,27 @@ async def _run_async(asks: Asks, run: _Run, invoke: Invoke | None) -> Any:
     try:
         call, arguments = next(asks)
         while True:
+            # Of its own for each call: a task that an action leaves behind must not see the key of the next one.
+            current = Current(run)
+            inner = CURRENT.set(current)
             try:
                 if invoke is None or run.kind == "save":
                     result = call(*arguments)
                 else:
-                    result = invoke(Current(run), partial(_call_async, call, arguments))
+                    result = invoke(current, partial(_call_async, call, arguments))
                 if result is not None and hasattr(type(result), "__await__"):
                     result = await result
             except BaseException as error:  # noqa: BLE001 handed on to the generator, which raises what it does not take
+                _leave(inner)
                 call, arguments = asks.throw(error)
             else:
+                _leave(inner)
                 call, arguments = asks.send(result)
     except StopIteration as stop:
         return stop.value
     finally:
-        _let_go(run, token)
+        del _moving[id(run.state)]
+        _leave(token)
 
 
 async def _call_async(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
@@ -362,14 +377,14 @@ def _take(state: State) -> None:
     inside = CURRENT.get()
     where = "while another call moves the same objects"
     if inside is not None and inside.state is state and inside.kind:
-        where = f"from inside its own {inside.kind} at {Current(inside).position!r}"
+        at = inside if isinstance(inside, Current) else Current(inside)
+        where = f"from inside its own {at.kind} at {at.position!r}"
     raise ConflictError(
         f"run {state.run_id!r}: called {where}. Nothing was changed: let the first call return, or load a copy of your own"
     )
 
 
-def _let_go(run: _Run, token: Token[Caller | None]) -> None:
-    del _moving[id(run.state)]
+def _leave(token: Token[Any]) -> None:
     try:
         CURRENT.reset(token)
     except ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Any, NotRequired, get_type_hints
+from typing import Annotated, Any, NotRequired, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -41,15 +41,27 @@ class Fields:
     def types(self) -> dict[str, Any]:
         """The type of each field. Raises ``StateError`` if an annotation can't be resolved."""
         if self._types is None:
-            try:
-                hints = get_type_hints(self._cls, include_extras=True)
-            except Exception as error:
+            hints = self._hints()
+            self._types = {name: hints.get(name, Any) for name in self._declared}
+        return self._types
+
+    def _hints(self) -> dict[str, Any]:
+        model = issubclass(self._cls, BaseModel)
+        try:
+            if not model or not self._cls.__pydantic_generic_metadata__["args"]:
+                return get_type_hints(self._cls, include_extras=True)
+        except Exception as error:
+            if not model or not self._cls.__pydantic_complete__:
                 raise StateError(
                     f"{self._cls.__name__}: the annotations of its fields can't be resolved: {error}. Classes that they "
                     "name must be importable from the module"
                 ) from error
-            self._types = {name: hints.get(name, Any) for name in self._declared}
-        return self._types
+        # pydantic has put in what a T stands for, and has seen the classes of the function that defines the model.
+        fields: dict[str, FieldInfo] = self._cls.model_fields
+        return {
+            name: Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+            for name, field in fields.items()
+        }
 
     def _dataclass_fields(self) -> list[str]:
         declared = dataclasses.fields(self._cls)

@@ -37,6 +37,8 @@ def taken_payload(payload: Any, on: On, workflow: Any, base: int, run_id: str) -
         takes = found.most > base
         if takes and payload is None and found.required <= base:
             return (), None  # its parameter has a default
+    elif on.handler is not None and on.into is None:
+        return (), None  # an object's handle gets it as it came, which need not be JSON
     value = validate_payload(payload, payload_type(on, workflow, base), on.name, run_id)
     return ((value,) if takes else ()), value
 
@@ -65,7 +67,7 @@ def payload_type(on: On, workflow: Any, base: int) -> Any:
 
 def validate_payload(payload: Any, wanted: Any, event: str, run_id: str) -> Any:
     """The payload as the type ``wanted``. Bytes are JSON, anything else is a value. Raises ``InvalidPayloadError``."""
-    if wanted is NoPayload and payload is None:
+    if wanted is NoPayload and (payload is None or payload == b"null"):
         return None
     refused = f"run {run_id!r}: the payload for event {event!r} does not fit"
     if wanted is NoPayload:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from flowstmt.core.answers import Answers
 from flowstmt.core.journal import Journal, keep
@@ -41,6 +41,10 @@ TO_DO_NOW = (PENDING_SETUP, PENDING_TEARDOWN)
 
 FIRST_RETRY = timedelta(seconds=1)
 LAST_RETRY = timedelta(minutes=5)
+
+
+Names: TypeAlias = set[tuple[str, bool]]
+"""Names of events, each with whether it is a timer."""
 
 
 class Events(Answers):
@@ -83,11 +87,12 @@ class Events(Answers):
             if event.status in NEEDS_TEARDOWN:
                 left.append(event)
                 continue
-            if not event.type:
-                continue  # a plain function: nothing outside
+            if not event.type or _is_timer(event):
+                continue  # a plain function, a timer: nothing outside
             node = self.program.by_name[thread.position].by_event.get(event.name)
+            via = None if node is None else via_of(self.values[node.index])
             # What the definition has lost can't be asked whether it needs a teardown: that is found out by trying.
-            has_teardown = node is None or getattr(via_of(self.values[node.index]), "teardown", None) is not None
+            has_teardown = via is None or getattr(via, "teardown", None) is not None
             if has_teardown:
                 closing = copy(event)
                 closing.status = PENDING_TEARDOWN
@@ -97,28 +102,37 @@ class Events(Answers):
                 left.append(closing)
         return left
 
+    def _has_other_events(self) -> bool:
+        """Whether a Wait has gained or lost events since a thread that stands there was saved."""
+        for thread in self.state.threads:
+            if thread.status is WAITING_EVENT and _awaited(thread) != _declared(self.program.by_name[thread.position]):
+                return True
+        return False
+
     def _reconcile(self) -> bool:
         """Bring the events of waiting threads in line with Waits that have gained or lost some since they were saved."""
         changed = False
         for thread in self.state.threads:
             if thread.status is WAITING_EVENT:
                 wait = self.program.by_name[thread.position]
-                present = [event.name for event in thread.events if event.status not in NEEDS_TEARDOWN]
-                if present != [child.name for child in wait.children]:
-                    changed = self._rewait(thread, wait, present) or changed
+                awaited, declared = _awaited(thread), _declared(wait)
+                if awaited != declared:
+                    self._rewait(thread, wait, awaited, declared)
+                    changed = True
         return changed
 
-    def _rewait(self, thread: Thread, wait: Node, present: list[str]) -> bool:
-        wanted = {child.name: child for child in wait.children}
-        if wanted.keys() == set(present):
-            return False  # only the order is another one
+    def _rewait(self, thread: Thread, wait: Node, awaited: Names, declared: Names) -> None:
         keep(self._journal, thread)
         self._frames = thread.frames
-        added = [self._waiting(thread, node, thread.pc) for name, node in wanted.items() if name not in present]
-        kept = [event for event in thread.events if event.status in NEEDS_TEARDOWN or event.name in wanted]
-        thread.events = [event for event in thread.events if event not in kept]
+        new = [node for node in wait.children if (node.name, node.kind is Timeout) not in awaited]
+        added = [self._waiting(thread, node, thread.pc) for node in new]
+        kept: list[WaitEvent] = []
+        lost: list[WaitEvent] = []
+        for event in thread.events:
+            stays = event.status in NEEDS_TEARDOWN or (event.name, _is_timer(event)) in declared
+            (kept if stays else lost).append(event)
+        thread.events = lost
         thread.events = [*kept, *self._closed(thread, None), *added]
-        return True
 
     def outside_work(self, tried: set[tuple[Any, ...]]) -> tuple[Thread, WaitEvent] | None:
         """An event to be set up or torn down now: a new one, or one in error that was not tried yet."""
@@ -132,8 +146,11 @@ class Events(Answers):
         """The function that sets an event up or tears it down. Raises ``LookupError`` if the definition lost it."""
         wait = self.program.by_name.get(event.wait)
         node = None if wait is None else wait.by_event.get(event.name)
-        via = None if node is None else via_of(self.values[node.index])
-        call: Callable[..., Any] | None = getattr(via, kind, None)
+        call: Callable[..., Any] | None = None
+        if node is not None:
+            call = getattr(via_of(self.values[node.index]), kind, None)
+            if call is None and kind == "setup":
+                return _nothing  # the definition has learnt to do without
         if call is None:
             raise LookupError(
                 f"the definition has no {kind} for event {event.name!r} of Wait {event.wait!r} any more: bring it back, "
@@ -164,6 +181,23 @@ class Events(Answers):
         event.status = SETUP_ERROR if setting_up else TEARDOWN_ERROR
         event.error = error
         event.due_at = now + min(LAST_RETRY, FIRST_RETRY * 2 ** min(error.attempts - 1, 16))
+
+
+def _nothing(_: CallbackRequest) -> None:
+    """A setup that is not needed any more."""
+
+
+def _is_timer(event: WaitEvent) -> bool:
+    # Before it is set up or torn down, an event with a via has a due_at as well: that of its next try.
+    return event.status is SET_UP and event.due_at is not None
+
+
+def _awaited(thread: Thread) -> Names:
+    return {(event.name, _is_timer(event)) for event in thread.events if event.status not in NEEDS_TEARDOWN}
+
+
+def _declared(wait: Node) -> Names:
+    return {(name, node.kind is Timeout) for name, node in wait.by_event.items()}
 
 
 def via_of(statement: Any) -> Any:

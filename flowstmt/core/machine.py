@@ -67,7 +67,7 @@ class Machine(Moves):
     def begin(self) -> None:
         """Check that the state fits the definition, before anything runs. Raises ``StateError``, and changes nothing then."""
         check_positions(self.program, self.state)
-        self._reconciled = False
+        self._reconciled = not self._has_other_events()
         if not self.state.raw:
             return
         restored: list[tuple[Any, str, Any]] = []

@@ -96,6 +96,10 @@ class Moves(Events):
         inside = bool(frames) and frames[-1].statement == node.name and len(frames) == len(node.frames) + 1
         outer, index = (frames[:-1], frames[-1].index + 1) if inside else (frames, 0)
         self._frames = outer
+        if not inside and self._visited:
+            # New items: what the loops inside found with the old ones says nothing any more.
+            depth = len(outer) + 2
+            self._visited = {visit for visit in self._visited if visit[0] != thread.birth or len(visit) <= depth}
         items = self._value(thread, node, self.values[node.index].items)
         if not isinstance(items, Sequence):
             raise self._failed(thread, node, f"its items must be a Sequence (list, tuple, range ...), not {a_kind_of(items)}")

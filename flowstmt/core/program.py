@@ -69,7 +69,7 @@ class Program:
         self.nodes = checker.nodes
         self.values: list[Any] = checker.statements
         self.async_places = checker.async_places
-        self.shape = [(type(statement), statement.name, len(statement.body)) for statement in checker.statements]
+        self.shape = _shape(checker)
         # Without these a round is one move of ``main``.
         self.moves_once = not any(node.kind in (Go, Join, Sleep, Timeout, WaitFor) for node in self.nodes)
         self.by_name: dict[str, Node] = {}
@@ -87,28 +87,37 @@ class Program:
 
         Raises ``DefinitionError`` if the build has another shape.
         """
-        stack = [root]
-        pop = stack.pop
-        values: list[Any] = []
+        kind, name, _, _, count = self.shape[0]
+        if type(root) is not kind or root.name != name or len(root.body) != count:
+            raise self._another_shape(self.nodes[0], root)
+        values: list[Any] = [root]
         append = values.append
-        for kind, name, count in self.shape:
-            statement = pop()
-            # ``body`` is read only of what is known to be a statement.
+        for kind, name, parent, place, count in self.shape[1:]:
+            # The parent has been seen to have as many children as it should.
+            statement = values[parent].body[place]
             if type(statement) is not kind or statement.name != name or len(statement.body) != count:
                 raise self._another_shape(self.nodes[len(values)], statement)
             append(statement)
-            if count:
-                stack += statement.body[::-1]
         return values
 
     def _another_shape(self, node: Node, statement: Any) -> DefinitionError:
-        was = f"{node.place} with {self.shape[node.index][2]} statements inside"
+        was = f"{node.place} with {self.shape[node.index][4]} statements inside"
         body = getattr(statement, "body", None)
         now = f"{statement!r} with {len(body)} statements inside" if isinstance(body, tuple) else repr(statement)
         return DefinitionError(
             f"the definition of {self.workflow_name} changed its shape with the data: it had {was}, and has now {now}. "
             "Structure must not depend on data: use If, Switch, For or ForEach instead of Python's if and for"
         )
+
+
+def _shape(checker: Checker) -> list[tuple[type[Any], str, int, int, int]]:
+    """Of each statement its kind, its name, the index of its parent, its place there, and how many children it has."""
+    shape = []
+    for node, statement in zip(checker.nodes, checker.statements, strict=True):
+        parent = node.parent
+        place = (0, 0) if parent is None else (parent.index, parent.children.index(node))
+        shape.append((type(statement), statement.name, *place, len(statement.body)))
+    return shape
 
 
 def _link(node: Node, following: Node) -> Node:
