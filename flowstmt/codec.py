@@ -90,12 +90,14 @@ _adapters: dict[Any, Adapter] = {}
 
 def adapter_for(wanted: Any) -> Adapter:
     """The adapter of a type, made once."""
+    # int | str equals str | int, but a text that either could have written is read by the first.
+    key = wanted if isinstance(wanted, type) else (wanted, repr(wanted))
     try:
-        known = _adapters.get(wanted)
+        known = _adapters.get(key)
     except TypeError:  # Annotated[...] with something unhashable in it
         return Adapter(wanted)
     if known is None:
-        known = _adapters[wanted] = Adapter(wanted)
+        known = _adapters[key] = Adapter(wanted)
     return known
 
 
@@ -164,7 +166,7 @@ def _settle(schema: Any, *, saved: bool) -> Any:
         return settled
     if kind in ("set", "frozenset") and "serialization" not in settled:
         settled["serialization"] = {"type": "function-wrap", "function": _in_order, "when_used": "json"}
-    elif kind == "dict" and _bare(settled.get("keys_schema")) in _NO_KEYS:
+    elif kind == "dict" and _bare(settled["keys_schema"]) in _NO_KEYS:
         raise TypeError("the keys of a dict must be of a type that a text stands for: str, int, UUID, an Enum ...")
     elif kind in ("dataclass-field", "model-field", "typed-dict-field"):
         settled.pop("validation_alias", None)
@@ -175,8 +177,6 @@ def _settle(schema: Any, *, saved: bool) -> Any:
 
 def _bare(schema: Any) -> Any:
     """What kind of keys a dict has; words that are spelt out are texts."""
-    if schema is None:
-        return "any"
     kind = schema["type"]
     words = schema.get("expected") or [member.value for member in schema.get("members", ())]
     return "str" if kind in ("literal", "enum") and all(isinstance(word, str) for word in words) else kind
@@ -195,11 +195,6 @@ def _in_order(value: Any, serialize: Callable[[Any], list[Any]]) -> list[Any]:
 
 def _name(wanted: Any) -> str:
     return wanted.__name__ if isinstance(wanted, type) else str(wanted)
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 def _one_line(error: Exception) -> str:

@@ -85,7 +85,8 @@ class Current:
         if caller.event is not None and caller.kind != "handler":
             # A setup or teardown bears the name of the stop that it belongs to, which may have passed.
             self.position, self.pc = caller.event.wait, caller.event.request.pc or 0
-            return
+            if self.pc != thread.pc:
+                return
         node = caller.program.by_name.get(thread.position)
         self._frames = thread.frames
         if node is not None and node.go is not None and node.go.own_item is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from contextvars import Token
+from copy import copy
 from datetime import UTC, datetime
 from functools import partial
 from inspect import isawaitable, iscoroutine
@@ -48,8 +49,10 @@ from flowstmt.errors import (
     SetupError,
     StateError,
     StepError,
+    message_of,
+    said,
 )
-from flowstmt.handlers import kept_payload, taken_payload
+from flowstmt.handlers import LEFT_OUT, kept_payload, taken_payload
 
 __all__ = ["handle_callback", "handle_callback_async", "resume", "resume_async"]
 
@@ -74,7 +77,7 @@ _now = partial(datetime.now, UTC)
 class _Run(Caller):
     """What one call of a driver was given."""
 
-    __slots__ = ("machine", "save")
+    __slots__ = ("machine", "not_awaited", "save")
 
     def __init__(self, workflow: Any, state: State, save: Save | None, now: datetime | None, deps: Any) -> None:
         if not isinstance(state, State):
@@ -84,6 +87,8 @@ class _Run(Caller):
         program, values = program_for(workflow, state.run_id)
         super().__init__(workflow, state, program, _now if now is None else _fixed(now, state), deps)
         self.save = save
+        # The error that says so if an action gave something that can't be awaited: it is no failure of the action's.
+        self.not_awaited: StepError | None = None
         self.machine = Machine(program, values, workflow, state, _codec)
 
     def refuse_async(self) -> None:
@@ -130,12 +135,12 @@ def _resume(run: _Run, max_steps: int) -> Asks:
         run.event = run.instant = None
         try:
             result = yield machine.action(thread)
-            now = run.clock()
-            kind = machine.complete(thread, result, now)
-        except _AwaitableError:
-            raise
         except Exception as error:
+            if error is run.not_awaited:
+                raise
             raise _action_failed(state, thread, error) from error
+        now = run.clock()
+        kind = machine.complete(thread, result, now)
         run.kind = ""
         stuck = _move_on(run, now)
         if run.save is None:
@@ -169,7 +174,7 @@ def _move_on(run: _Run, now: datetime) -> FlowstmtError | None:
 def _action_failed(state: State, thread: Thread, error: Exception) -> StepError:
     return StepError(
         f"run {state.run_id!r}, thread {thread.id!r}, step {thread.position!r}: its action raised "
-        f"{type(error).__name__}: {error}. Nothing was saved since the last checkpoint: discard the objects, mend the "
+        f"{said(error)}. Nothing was saved since the last checkpoint: discard the objects, mend the "
         "cause and resume from the last snapshot",
         step=thread.position,
         run_id=state.run_id,
@@ -179,7 +184,7 @@ def _action_failed(state: State, thread: Thread, error: Exception) -> StepError:
 
 def _setups_failed(state: State, failures: list[tuple[str, Exception]]) -> SetupError:
     return SetupError(
-        f"run {state.run_id!r}: {len(failures)} setups failed; everything else is done and saved, and the next resume tries "
+        f"run {state.run_id!r}: setups failed: {len(failures)}; everything else is done and saved, and the next resume tries "
         "again:",
         [line for line, _ in failures],
     )
@@ -201,20 +206,24 @@ def _set_up_or_tear_down(run: _Run, thread: Thread, event: WaitEvent, failures: 
     run.thread = thread
     run.event = event
     run.instant = None
-    backup = Backup(run.workflow, thread)
+    backup: Backup | None = None
     try:
+        backup = Backup(run.workflow, thread)
         call = machine.outside_call(event, kind)
-        found = yield call, (event.request,) if setting_up else (event.request, event.handled)
+        # A copy: what user code does to it must not change which event this is.
+        request = copy(event.request)
+        found = yield call, (request,) if setting_up else (request, event.handled)
         if setting_up:
             machine.set_up(event, found)
         else:
             machine.torn_down(thread, event)
     except Exception as error:  # noqa: BLE001 whatever the user's code raises is kept in the state and tried again
-        backup.put_back()
-        machine.outside_failed(event, ErrorInfo(type(error).__name__, str(error), event.wait), run.clock())
+        if backup is not None:
+            backup.put_back()
+        machine.outside_failed(event, ErrorInfo(type(error).__name__, message_of(error), event.wait), run.clock())
         line = (
             f"run {run.state.run_id!r}, thread {thread.id!r}, wait {event.wait!r}: {kind} of event {event.name!r} raised "
-            f"{type(error).__name__}: {error}"
+            f"{said(error)}"
         )
         logger.warning("%s; it is tried again by the next resume, from %s on", line, event.due_at)
         if setting_up:
@@ -238,8 +247,10 @@ def _callback(run: _Run, request: Request, payload: Any) -> Asks:
     given, kept = taken_payload(payload, on, workflow, int(run.program.class_style), state.run_id)
     backup = Backup(workflow, thread)
     output = None
+    run.kind = "handler"
+    run.thread = thread
     try:
-        if on.into is not None:
+        if on.into is not None and kept is not LEFT_OUT:
             machine.store(thread, node, on.into, kept_payload(kept, on, workflow, state.run_id))
         if on.handler is not None:
             output = yield _handler_call(run, thread, node, given, payload)
@@ -269,7 +280,7 @@ def _handler_call(run: _Run, thread: Thread, node: Node, given: tuple[Any, ...],
         run.event = event = WaitEvent(node.name, thread.position, request=request)
     if callable(handler):
         return handler, machine.arguments(thread, node, handler, given)
-    return handler.handle, (event.request, payload)
+    return handler.handle, (copy(event.request), payload)
 
 
 def _request(request: Request, state: State) -> CallbackRequest:
@@ -283,10 +294,6 @@ def _request(request: Request, state: State) -> CallbackRequest:
 
 
 # --- the two shells ---
-
-
-class _AwaitableError(StepError):
-    """A sync driver got something to await."""
 
 
 class _StopIterationError(Exception):
@@ -320,7 +327,7 @@ def _run(asks: Asks, run: _Run, invoke: Invoke | None) -> Any:
                 else:
                     result = invoke(Current(run), partial(call, *arguments))
                 if result is not None and hasattr(type(result), "__await__"):
-                    _refuse(run, result)
+                    raise _refused(run, result, "which a sync driver can't await: use resume_async and handle_callback_async")
             except BaseException as error:  # noqa: BLE001 handed on to the generator, which raises what it does not take
                 call, arguments = _throw(asks, error)
             else:
@@ -351,6 +358,11 @@ async def _run_async(asks: Asks, run: _Run, invoke: Invoke | None) -> Any:
                     result = invoke(current, partial(_call_async, call, arguments))
                 if result is not None and hasattr(type(result), "__await__"):
                     result = await result
+                    if invoke is not None and hasattr(type(result), "__await__"):
+                        # An ``invoke`` that called in a worker thread, say, hands on what is still to be awaited.
+                        result = await result
+                    if hasattr(type(result), "__await__"):
+                        raise _refused(run, result, "instead of awaiting it: was an await forgotten?")
             except BaseException as error:  # noqa: BLE001 handed on to the generator, which raises what it does not take
                 _leave(inner)
                 call, arguments = asks.throw(error)
@@ -364,9 +376,23 @@ async def _run_async(asks: Asks, run: _Run, invoke: Invoke | None) -> Any:
         _leave(token)
 
 
-async def _call_async(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+class _Done:
+    """What a plain function returned, for who awaits it."""
+
+    __slots__ = ("_result",)
+
+    def __init__(self, result: Any) -> None:
+        self._result = result
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._result
+        yield
+
+
+def _call_async(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Call here, in whatever thread ``invoke`` chose; what comes back can be awaited, be the function async or not."""
     result = call(*arguments)
-    return await result if isawaitable(result) else result
+    return result if isawaitable(result) else _Done(result)
 
 
 def _take(state: State) -> None:
@@ -392,21 +418,23 @@ def _leave(token: Token[Any]) -> None:
         return
 
 
-def _refuse(run: _Run, awaitable: Any) -> None:
+def _refused(run: _Run, awaitable: Any, why: str) -> FlowstmtError:
+    """The error for something awaitable that nobody can await; it is closed, so that Python does not complain as well."""
     if iscoroutine(awaitable):
         awaitable.close()
     elif hasattr(awaitable, "cancel"):
         awaitable.cancel()
+    what = f"a {type(awaitable).__name__}"
     if run.kind == "save":
-        raise DefinitionError(f"run {run.state.run_id!r}: save returned a {type(awaitable).__name__}: use resume_async")
+        return DefinitionError(f"run {run.state.run_id!r}: save returned {what}, {why}")
     at = Current(run)
-    raise _AwaitableError(
-        f"run {at.run_id!r}, thread {at.thread_id!r}: {at.kind} at {at.position!r} returned a {type(awaitable).__name__}, "
-        "which a sync driver can't await: use resume_async and handle_callback_async",
+    run.not_awaited = StepError(
+        f"run {at.run_id!r}, thread {at.thread_id!r}: {at.kind} at {at.position!r} returned {what}, {why}",
         step=at.position,
         run_id=at.run_id,
         thread_id=at.thread_id,
     )
+    return run.not_awaited
 
 
 # --- what users call ---
@@ -453,7 +481,7 @@ def resume(
     """
     run = _Run(workflow, state, save, now, deps)
     run.refuse_async()
-    status: WorkflowStatus = _run(_resume(run, _steps(max_steps)), run, invoke)
+    status: WorkflowStatus = _run(_resume(run, _steps(max_steps)), run, _hook(invoke, state))
     return status
 
 
@@ -472,7 +500,7 @@ async def resume_async(
     Cancelling it leaves a run that goes on from its last checkpoint. ``invoke`` may be async: it gets an async ``call``.
     """
     run = _Run(workflow, state, save, now, deps)
-    status: WorkflowStatus = await _run_async(_resume(run, _steps(max_steps)), run, invoke)
+    status: WorkflowStatus = await _run_async(_resume(run, _steps(max_steps)), run, _hook(invoke, state))
     return status
 
 
@@ -511,7 +539,7 @@ def handle_callback(
     """
     run = _Run(workflow, state, None, now, deps)
     run.refuse_async()
-    return _run(_callback(run, request, payload), run, invoke)
+    return _run(_callback(run, request, payload), run, _hook(invoke, state))
 
 
 async def handle_callback_async(
@@ -526,7 +554,14 @@ async def handle_callback_async(
 ) -> Any:
     """``handle_callback`` for handlers that may be async."""
     run = _Run(workflow, state, None, now, deps)
-    return await _run_async(_callback(run, request, payload), run, invoke)
+    return await _run_async(_callback(run, request, payload), run, _hook(invoke, state))
+
+
+def _hook(invoke: Any, state: State) -> Invoke | None:
+    if invoke is not None and not callable(invoke):
+        raise StateError(f"run {state.run_id!r}: invoke must be a callable that takes current and call, not {invoke!r}")
+    hook: Invoke | None = invoke
+    return hook
 
 
 def _steps(max_steps: Any) -> int:

@@ -147,3 +147,17 @@ class FinalError(FlowstmtError):
 
 class ConflictError(FlowstmtError):
     """The run was, or is being, moved by somebody else; nothing was overwritten."""
+
+
+def said(error: BaseException) -> str:
+    """An error as one text that can be shown and saved, whatever its own ``__str__`` does."""
+    return f"{type(error).__name__}: {message_of(error)}"
+
+
+def message_of(error: BaseException) -> str:
+    """The message of an error as a text that can be shown and saved, whatever its own ``__str__`` does."""
+    try:
+        message = str(error)
+    except Exception as broken:  # noqa: BLE001 the failure to be told is the first one
+        message = f"(its message raised {type(broken).__name__})"
+    return message.encode("utf-8", "backslashreplace").decode()

@@ -17,9 +17,13 @@ from flowstmt.core.statements import Event, On
 from flowstmt.errors import DefinitionError, InvalidPayloadError
 from flowstmt.fields import fields_of
 
-__all__ = ["NoPayload", "kept_payload", "payload_type", "taken_payload", "validate_payload"]
+__all__ = ["LEFT_OUT", "NoPayload", "kept_payload", "payload_type", "taken_payload", "validate_payload"]
 
 _codec = Codec()
+
+
+LEFT_OUT: Any = object()
+"""What ``into`` gets if a payload that has a default was not given: nothing."""
 
 
 class NoPayload:
@@ -36,7 +40,7 @@ def taken_payload(payload: Any, on: On, workflow: Any, base: int, run_id: str) -
         found = parameters(on.handler)
         takes = found.most > base
         if takes and payload is None and found.required <= base:
-            return (), None  # its parameter has a default
+            return (), LEFT_OUT  # its parameter has a default
     elif on.handler is not None and on.into is None:
         return (), None  # an object's handle gets it as it came, which need not be JSON
     value = validate_payload(payload, payload_type(on, workflow, base), on.name, run_id)

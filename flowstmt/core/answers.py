@@ -20,7 +20,7 @@ from flowstmt.core.calls import parameters
 from flowstmt.core.nodes import Node
 from flowstmt.core.program import Program
 from flowstmt.core.state import Frame, State, Thread
-from flowstmt.errors import StepError
+from flowstmt.errors import StepError, said
 
 __all__ = ["Answers", "Values", "a_kind_of"]
 
@@ -69,18 +69,19 @@ class Answers:
 
     def _value(self, thread: Thread, node: Node, value: Any) -> Any:
         """What a value or callable of a statement is now."""
-        if not callable(value):
-            return value
-        try:
-            found = value(*(self._base if node.item is None else self._arguments(thread, node, value, self._base)))
-        except Exception as error:
-            raise self._failed(thread, node, f"raised {type(error).__name__}: {error}") from error
+        found = value
+        if callable(value):
+            try:
+                found = value(*(self._base if node.item is None else self._arguments(thread, node, value, self._base)))
+            except Exception as error:
+                raise self._failed(thread, node, f"raised {said(error)}") from error
         if found is True or found is False:
             return found
         if callable(found) or hasattr(type(found), "__await__"):
             if iscoroutine(found):
                 found.close()
-            raise self._failed(thread, node, f"its callable returned {a_kind_of(found)}: was a call or an await forgotten?")
+            what = "its callable returned" if callable(value) else "it was given"
+            raise self._failed(thread, node, f"{what} {a_kind_of(found)}: was a call or an await forgotten?")
         return found
 
     def _truth(self, thread: Thread, node: Node, cond: Any) -> bool:
@@ -90,7 +91,7 @@ class Answers:
         try:
             return bool(found)
         except Exception as error:
-            raise self._failed(thread, node, f"raised {type(error).__name__}: {error}") from error
+            raise self._failed(thread, node, f"raised {said(error)}") from error
 
     def _instant(self, thread: Thread, node: Node, role: str, value: Any, now: datetime) -> datetime:
         found = self._value(thread, node, value)
@@ -119,7 +120,13 @@ class Answers:
 
     def _failed(self, thread: Thread, node: Node, what: str) -> StepError:
         run_id = self.state.run_id
-        return StepError(f"{self._where(thread)}: {node.label}: {what}", step=node.name, run_id=run_id, thread_id=thread.id)
+        # A Return has no name: its place tells it from others.
+        return StepError(
+            f"{self._where(thread)}: {node.label if node.name else node.place}: {what}",
+            step=node.name or node.label,
+            run_id=run_id,
+            thread_id=thread.id,
+        )
 
     def _where(self, thread: Thread) -> str:
         return f"run {self.state.run_id!r}, thread {thread.id!r}"

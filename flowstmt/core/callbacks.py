@@ -66,11 +66,22 @@ def _refusal(program: Program, state: State, request: CallbackRequest) -> Callba
         threads = ", ".join(f"{thread.id!r} (pc {thread.pc})" for thread, _ in waiting)
         return AmbiguousCallbackError(f"{run}: event {name!r} is waited for by the threads {threads}: name one as thread_id")
     pins = ", ".join(f"{key} {value!r}" for key, value in (("birth", request.birth), ("pc", request.pc)) if value is not None)
-    if pins:
+    if pins and not _anybody_at(state, request):
         return StaleCallbackError(
             f"{run}: event {name!r} with {pins} is stale: nobody waits at that stop now. {_open_events(program, state)}"
         )
     return NotWaitingError(f"{run}: nobody waits for event {name!r}{_instead(state, request)}. {_open_events(program, state)}")
+
+
+def _anybody_at(state: State, request: CallbackRequest) -> bool:
+    """Whether a thread waits at the stop that the request pins, for whatever event."""
+    return any(
+        thread.status is WAITING_EVENT
+        and request.thread_id in (None, thread.id)
+        and request.pc in (None, thread.pc)
+        and request.birth in (None, thread.birth)
+        for thread in state.threads
+    )
 
 
 def _check_request(state: State, request: CallbackRequest) -> None:

@@ -43,10 +43,6 @@ class Parameters:
             elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
                 self.keyword.append(parameter.name)
 
-    def accepts(self, count: int) -> bool:
-        """Whether ``count`` positional arguments are right."""
-        return self.required <= count <= self.most and not self.keyword
-
 
 # The code object is part of the value so that it lives as long as its id is used as a key.
 _cache: dict[tuple[int, bool], tuple[CodeType, Parameters]] = {}

@@ -12,6 +12,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
+from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any
 
 from flowstmt.core.calls import annotation, is_async, parameters
@@ -205,6 +206,8 @@ class Checker:
             self.fault(node, f"{role} must be a callable, not {_short(call)}{hint}")
             return
         self._call(node, role, call)
+        if isgeneratorfunction(call) or isasyncgenfunction(call):
+            self.fault(node, f"{role} {_called(call)} is a generator: calling it runs nothing")
         self._note_async(node, role, call)
 
     def _note_async(self, node: Node, role: str, call: Any) -> None:
@@ -258,6 +261,8 @@ class Checker:
                 self.fault(node, f"into: no field {into!r}{_did_you_mean(into, self.fields)}")
         elif callable(into):
             self._call(node, "into", into, given=1)
+            if is_async(into):
+                self.fault(node, f"into {_called(into)} is async: nothing awaits a setter")
         else:
             self.fault(node, f"into must be the name of a field or a callable, not {_short(into)}")
 

@@ -162,6 +162,8 @@ class Events(Answers):
         """The setup of an event worked. Raises ``TypeError`` if what it returned can't be kept."""
         if setup_data is not None and not isinstance(setup_data, str):
             raise TypeError(f"setup must return a text or None, not {setup_data!r}")
+        if setup_data is not None:
+            setup_data.encode()  # what can't be written as UTF-8 raises a ValueError
         event.status = SET_UP
         event.request = copy(event.request)
         event.request.setup_data = setup_data

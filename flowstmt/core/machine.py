@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from inspect import iscoroutine
 from typing import Any
 
 from flowstmt.core.events import TO_DO_NOW
@@ -45,10 +46,9 @@ from flowstmt.core.state import (
     WAITING_TIME,
     CheckpointType,
     Thread,
-    WaitEvent,
 )
 from flowstmt.core.statements import Join, Step, WaitFor
-from flowstmt.errors import StateError
+from flowstmt.errors import StateError, said
 
 __all__ = ["Machine"]
 
@@ -66,7 +66,7 @@ class Machine(Moves):
 
     def begin(self) -> None:
         """Check that the state fits the definition, before anything runs. Raises ``StateError``, and changes nothing then."""
-        check_positions(self.program, self.state)
+        check_positions(self.program, self.values, self.state)
         self._reconciled = not self._has_other_events()
         if not self.state.raw:
             return
@@ -114,7 +114,10 @@ class Machine(Moves):
             kind = AFTER_STEP
             into = self.values[node.index].into
             if into is not None:
-                self.store(thread, node, into, result)
+                try:
+                    self.store(thread, node, into, result)
+                except Exception as error:
+                    raise self._failed(thread, node, f"its into raised {said(error)}") from error
         thread.status = RESUMING
         thread.since = now
         return kind
@@ -125,7 +128,10 @@ class Machine(Moves):
         if isinstance(into, str):
             setattr(self.workflow, into, value)
         else:
-            into(*self._arguments(thread, node, into, (*self._base, value)))
+            returned = into(*self._arguments(thread, node, into, (*self._base, value)))
+            if iscoroutine(returned):
+                returned.close()
+                raise TypeError("a setter can't be async: nothing awaits it")
 
     def settle(self, now: datetime) -> bool:
         """Move threads until nothing moves by itself; whether anything moved. Raises with the state as it was."""
@@ -237,18 +243,13 @@ class Machine(Moves):
         return True
 
     def _due_timeout(self, thread: Thread) -> str | None:
-        best: WaitEvent | None = None
+        best: tuple[datetime, int, str] | None = None
         for event in thread.events:
-            due = event.due_at
-            if (
-                due is not None
-                and due <= self._now
-                and event.request.pc == thread.pc
-                and event.status is SET_UP
-                and (best is None or best.due_at is None or due < best.due_at)
-            ):
-                best = event
-        return None if best is None else best.name
+            if event.due_at is not None and event.due_at <= self._now and event.status is SET_UP:
+                order = self.program.by_name[thread.position].by_event[event.name].index
+                candidate = (event.due_at, order, event.name)
+                best = candidate if best is None else min(best, candidate)
+        return None if best is None else best[2]
 
     def _holds(self, thread: Thread) -> bool:
         node = self.program.by_name[thread.position]

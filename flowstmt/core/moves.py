@@ -27,7 +27,7 @@ from flowstmt.core.state import (
     birth_of,
 )
 from flowstmt.core.statements import For, ForEach, Go, If, Join, Return, Sleep, Statement, Step, Switch, Wait, WaitFor
-from flowstmt.errors import DefinitionError
+from flowstmt.errors import DefinitionError, said
 
 __all__ = ["Moves"]
 
@@ -108,7 +108,7 @@ class Moves(Events):
                 return node.next
             found = items[index]
         except Exception as error:
-            raise self._failed(thread, node, f"its items raised {type(error).__name__}: {error}") from error
+            raise self._failed(thread, node, f"its items raised {said(error)}") from error
         item = self._adapted(thread, node, "its item", found)
         self._frames = [*outer, Frame(node.name, index, item)]
         return node.entry
@@ -132,8 +132,13 @@ class Moves(Events):
                 "first one lives: tell them apart with id=, or Join the first one before"
             )
         arg = None
-        if statement.arg is not None:
+        if node.own_item is not node.item:
             arg = self._adapted(thread, node, "its arg", self._value(thread, node, statement.arg))
+        elif statement.arg is not None:
+            raise DefinitionError(
+                f"{self._where(thread)}: {node.label} has an arg now, but had none when its class was linked: if it may be "
+                "None, give a callable that returns it"
+            )
         elif node.item is not None:
             arg = self._adapted(thread, node, "the item that it hands on", self._item(thread, node))
         birth = birth_of(thread.birth, thread.pc, thread_id)

@@ -6,6 +6,7 @@ Asked before anything runs: a definition that has changed since the run was save
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from flowstmt.core.nodes import STOPS
 from flowstmt.core.program import Program
@@ -22,7 +23,7 @@ from flowstmt.core.state import (
     ThreadStatus,
 )
 from flowstmt.core.statements import Go, Join, Sleep, Statement, Step, Wait, WaitFor
-from flowstmt.errors import PositionError
+from flowstmt.errors import PositionError, StateError
 
 __all__ = ["check_positions"]
 
@@ -35,13 +36,15 @@ _MAY_STAND_AT: Mapping[ThreadStatus, frozenset[type[Statement]]] = {
 }
 
 
-def check_positions(program: Program, state: State) -> None:
+def check_positions(program: Program, values: list[Any], state: State) -> None:
     """Refuse a state whose threads stand where the definition has nothing for them, before anything runs."""
     by_name = program.by_name
     for thread in state.threads:
         status = thread.status
         if status is ENDED:
             continue
+        if (thread.id == MAIN) is not (thread.name == MAIN):
+            raise _broken(state, thread, f"its id and its name {thread.name!r} must both be 'main' or neither")
         position = thread.position
         node = by_name.get(position or thread.name)
         if not position and status is RESUMING and not thread.frames:
@@ -64,7 +67,11 @@ def check_positions(program: Program, state: State) -> None:
             )
         if status is RESUMING and node.kind is Wait and (thread.event or "") not in node.by_event:
             raise _misplaced(program, state, thread, f"{node.label} has no event {thread.event!r}, which fired")
-        if status is EXECUTING and node.kind is WaitFor and program.values[node.index].handler is None:
+        if thread.event is not None and (status is not RESUMING or node.kind is not Wait):
+            raise _broken(state, thread, f"the event {thread.event!r} has fired, but it is {status} at {node.label}")
+        if status is WAITING_TIME and thread.due_at is None:
+            raise _broken(state, thread, "it waits for an instant, but has no due_at")
+        if status is EXECUTING and node.kind is WaitFor and values[node.index].handler is None:
             raise _misplaced(program, state, thread, f"{node.label} has no handler to execute")
 
 
@@ -73,6 +80,10 @@ def _misplaced(program: Program, state: State, thread: Thread, why: str) -> Posi
         f"run {state.run_id!r}, thread {thread.id!r}, position {thread.position!r}: {why}. Nothing was run. The definition "
         f"of {program.workflow_name} has changed since this run was saved: bring the statement back, or move the run"
     )
+
+
+def _broken(state: State, thread: Thread, why: str) -> StateError:
+    return StateError(f"run {state.run_id!r}, thread {thread.id!r}: {why}. Nothing was run: mend the state")
 
 
 def _loops(frames: tuple[str, ...]) -> str:

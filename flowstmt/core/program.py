@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
-from inspect import get_annotations, getattr_static
+from inspect import get_annotations, getattr_static, iscoroutine
 from typing import Any
 
 from flowstmt.core.checks import Checker
@@ -36,7 +36,7 @@ from flowstmt.core.statements import (
     Wait,
     WaitFor,
 )
-from flowstmt.errors import DefinitionError
+from flowstmt.errors import DefinitionError, said
 
 __all__ = ["Program", "field_names", "is_class_style", "program_for", "validate"]
 
@@ -67,7 +67,8 @@ class Program:
         self.workflow_name = workflow_name
         self.class_style = class_style
         self.nodes = checker.nodes
-        self.values: list[Any] = checker.statements
+        # An instance-style program holds no build: it would keep the workflow object of the first one alive.
+        self.values: list[Any] = checker.statements if class_style else []
         self.async_places = checker.async_places
         self.shape = _shape(checker)
         # Without these a round is one move of ``main``.
@@ -191,10 +192,11 @@ def _first_build(workflow: Any, cls: type[Any], run_id: str) -> tuple[Program, l
         raise DefinitionError(
             f"run {run_id!r}: {cls.__name__} is neither a dataclass nor a pydantic model: flowstmt can't know its data"
         )
-    program = _checked(_build(workflow.definition, cls, run_id), cls)
+    tree = _build(workflow.definition, cls, run_id)
+    program = _checked(tree, cls)
     _refuse_lost_fields(cls)
     setattr(cls, _KEPT_AS, program)
-    return program, program.values
+    return program, program.values if program.class_style else program.bind(tree)
 
 
 def _refuse_lost_fields(cls: type[Any]) -> None:
@@ -210,11 +212,15 @@ def _refuse_lost_fields(cls: type[Any]) -> None:
 
 
 def _build(definition: Callable[[], Any], cls: type[Any], run_id: str) -> Any:
+    run = f"run {run_id!r}: " if run_id else ""
     try:
-        return definition()
+        tree = definition()
     except Exception as error:
-        run = f"run {run_id!r}: " if run_id else ""
-        raise DefinitionError(f"{run}definition() of {cls.__name__} raised {type(error).__name__}: {error}") from error
+        raise DefinitionError(f"{run}definition() of {cls.__name__} raised {said(error)}") from error
+    if iscoroutine(tree):
+        tree.close()
+        raise DefinitionError(f"{run}definition() of {cls.__name__} must not be async")
+    return tree
 
 
 def _checked(tree: Any, cls: type[Any] | None) -> Program:

@@ -247,9 +247,9 @@ class State:
         >>> state.status, state.threads[0].id
         (<WorkflowStatus.Resuming: 'Resuming'>, 'main')
         """
-        if not isinstance(run_id, str) or not run_id:
+        if not _is_text(run_id) or not run_id:
             raise StateError(f"run_id must be a text that is not empty, not {run_id!r}")
-        if not isinstance(workflow, str):
+        if not _is_text(workflow):
             raise StateError(f"run {run_id!r}: workflow must be a text, not {workflow!r}")
         if now is not None:
             now = aware(now, f"run {run_id!r}: now")
@@ -261,7 +261,15 @@ def aware(instant: Any, what: str) -> datetime:
     """``instant`` in UTC; a ``StateError`` if it is no aware datetime."""
     if not isinstance(instant, datetime) or instant.utcoffset() is None:
         raise StateError(f"{what} must be an aware datetime (datetime.now(UTC), say), not {instant!r}")
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise StateError(f"{what} {instant!r} is past the end of the calendar") from error
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a text that can be written as UTF-8."""
+    return isinstance(value, str) and value.encode("utf-8", "ignore").decode() == value
 
 
 def birth_of(parent_birth: str, parent_pc: int, thread_id: str) -> str:

@@ -213,10 +213,10 @@ def _record(cls: type[Any], readers: Mapping[str, Reader]) -> Reader:
 
 
 _REQUIRED: Mapping[type[Any], tuple[str, ...]] = {
-    State: ("run_id", "workflow", "status", "revision", "threads"),
-    Thread: ("id", "name", "status"),
+    State: ("run_id", "workflow"),
+    Thread: ("id", "name"),
     Frame: ("statement",),
-    WaitEvent: ("name", "wait", "request", "status"),
+    WaitEvent: ("name", "wait"),
     CallbackRequest: ("name",),
     ErrorInfo: ("type", "message"),
 }

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from flowstmt.errors import DefinitionError
+
 __all__ = [
     "Break",
     "Case",
@@ -318,6 +320,8 @@ def walk(definition: Statement) -> Iterator[Statement]:
     >>> [type(s).__name__ for s in walk(S(For("retry", Step("try", print), Break())))]
     ['S', 'For', 'Step', 'Break']
     """
+    if not isinstance(definition, Statement):
+        raise DefinitionError(f"expected a statement, not {definition!r}: call definition() on a workflow first")
     stack = [definition]
     while stack:
         statement = stack.pop()
