@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, NotRequired, get_type_hints
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Annotated, Any, NotRequired, Union, get_args, get_origin, get_type_hints
 
+import orjson
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
@@ -18,6 +21,7 @@ __all__ = ["Fields", "fields_of"]
 
 _KEPT_AS = "__flowstmt_fields__"
 _MISSING: Any = object()
+_PLAIN = (int, str, bool, float, NoneType)
 
 
 class Fields:
@@ -25,7 +29,7 @@ class Fields:
 
     # Types are resolved, and the way to JSON is made, when they are first needed: a run that is never dumped may hold
     # whatever it likes.
-    __slots__ = ("_adapter", "_cls", "_declared", "_defaults", "_init", "_types", "names", "transient")
+    __slots__ = ("_adapter", "_cls", "_defaults", "_exact", "_init", "_types", "declared", "names", "transient")
 
     def __init__(self, cls: type[Any]) -> None:
         self._cls = cls
@@ -34,15 +38,16 @@ class Fields:
         self.transient: list[str] = []
         self._types: dict[str, Any] | None = None
         self._adapter: Adapter | None = None
-        self._declared = self._dataclass_fields() if dataclasses.is_dataclass(cls) else self._model_fields()
-        self.names = [name for name in self._declared if name not in self.transient]
+        self._exact: dict[str, frozenset[type[Any]]] | None = None
+        self.declared = self._dataclass_fields() if dataclasses.is_dataclass(cls) else self._model_fields()
+        self.names = [name for name in self.declared if name not in self.transient]
 
     @property
     def types(self) -> dict[str, Any]:
         """The type of each field. Raises ``StateError`` if an annotation can't be resolved."""
         if self._types is None:
             hints = self._hints()
-            self._types = {name: hints.get(name, Any) for name in self._declared}
+            self._types = {name: hints.get(name, Any) for name in self.declared}
         return self._types
 
     def _hints(self) -> dict[str, Any]:
@@ -125,6 +130,9 @@ class Fields:
 
     def to_json(self, workflow: Any) -> bytes:
         """The saved fields as JSON. Raises ``StateError`` naming the field that can't be."""
+        blob = self._plain_json(workflow)
+        if blob is not None:
+            return blob
         try:
             values = {name: getattr(workflow, name) for name in self.names}
             blob = (self._adapter or self._make_adapter()).to_json(values)
@@ -135,6 +143,24 @@ class Fields:
                 f"{self._cls.__name__}.{next(iter(workflow.__pydantic_extra__))} is no declared field, and would not be saved"
             )
         return blob
+
+    def _plain_json(self, workflow: Any) -> bytes | None:
+        """The short way, for objects that hold nothing but numbers and texts: None if there is anything else."""
+        if self._exact is None:
+            # A model may have serializers of its own.
+            model = issubclass(self._cls, BaseModel)
+            self._exact = {name: frozenset() if model else _exact_types(self.types[name]) for name in self.names}
+        values = {}
+        for name, exact in self._exact.items():
+            value = getattr(workflow, name, _MISSING)
+            kind = type(value)
+            if kind not in exact or (kind is float and not isfinite(value)):
+                return None
+            values[name] = value
+        try:
+            return orjson.dumps(values)
+        except TypeError:
+            return None  # a whole number past 64 bits, a text that is no UTF-8: the long way knows, or says why not
 
     def _culprit(self, workflow: Any) -> str:
         for name in self.names:
@@ -193,3 +219,9 @@ def fields_of(cls: type[Any]) -> Fields:
         known = Fields(cls)
         setattr(cls, _KEPT_AS, known)
     return known
+
+
+def _exact_types(wanted: Any) -> frozenset[type[Any]]:
+    """The types whose values are a field's type already, and plain JSON; none if the type is anything but such types."""
+    parts = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
+    return frozenset(parts) if all(part in _PLAIN for part in parts) else frozenset()

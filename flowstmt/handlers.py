@@ -71,12 +71,12 @@ def payload_type(on: On, workflow: Any, base: int) -> Any:
 
 def validate_payload(payload: Any, wanted: Any, event: str, run_id: str) -> Any:
     """The payload as the type ``wanted``. Bytes are JSON, anything else is a value. Raises ``InvalidPayloadError``."""
-    if wanted is NoPayload and (payload is None or payload == b"null"):
+    is_json = isinstance(payload, bytes | bytearray | memoryview)
+    if wanted is NoPayload and (payload is None or (is_json and bytes(payload) == b"null")):
         return None
     refused = f"run {run_id!r}: the payload for event {event!r} does not fit"
     if wanted is NoPayload:
         raise InvalidPayloadError(f"{refused}:", [f"the event takes no payload, but got a {type(payload).__name__}"])
-    is_json = isinstance(payload, bytes | bytearray | memoryview)
     try:
         if wanted is Any:
             return from_json(bytes(payload)) if is_json else payload

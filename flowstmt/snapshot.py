@@ -140,7 +140,7 @@ def _as_json(cls: type[Any], data: dict[str, Any]) -> bytes:
 
 def _version(cls: type[Any]) -> int:
     version = getattr(cls, "version", 1)
-    if "version" in fields_of(cls).types:
+    if "version" in fields_of(cls).declared:
         return 1  # a field of that name is data
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise StateError(f"{cls.__name__}.version must be a whole number from 1, not {version!r}")

@@ -1,0 +1,105 @@
+"""What ``import flowstmt`` gives, and what it loads."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import flowstmt
+from flowstmt import errors
+
+ALL = """
+AmbiguousCallbackError Break CallbackError CallbackRequest Case CheckpointType ConflictError Continue Current Default
+DefinitionError ErrorInfo Event EventStatus FinalError FlowstmtError For ForEach Frame Go If InvalidPayloadError Join
+NotWaitingError On PositionError RefusedError Return S SetupError Sleep StaleCallbackError State StateError Statement Step
+StepError Switch Thread ThreadStatus Timeout UnknownEventError Wait WaitEvent WaitFor WorkflowFinishedError WorkflowStatus
+current dump find handle_callback handle_callback_async load resume resume_async validate walk
+""".split()
+
+TREE = {
+    "FlowstmtError": "Exception",
+    "DefinitionError": "FlowstmtError",
+    "StateError": "FlowstmtError",
+    "PositionError": "StateError",
+    "StepError": "FlowstmtError",
+    "SetupError": "FlowstmtError",
+    "CallbackError": "FlowstmtError",
+    "UnknownEventError": "CallbackError",
+    "NotWaitingError": "CallbackError",
+    "AmbiguousCallbackError": "CallbackError",
+    "StaleCallbackError": "CallbackError",
+    "InvalidPayloadError": "CallbackError",
+    "RefusedError": "CallbackError",
+    "WorkflowFinishedError": "CallbackError",
+    "FinalError": "FlowstmtError",
+    "ConflictError": "FlowstmtError",
+}
+
+
+def test_the_public_names_are_these_and_sorted() -> None:
+    assert flowstmt.__all__ == ALL
+    assert sorted(ALL) == ALL
+    for name in ALL:
+        assert getattr(flowstmt, name) is not None
+
+
+def test_nothing_else_is_public() -> None:
+    found = {name for name, value in vars(flowstmt).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    assert found == set(ALL)
+
+
+def test_the_errors_are_one_tree_and_all_importable() -> None:
+    found = {
+        name: cls.__mro__[1].__name__
+        for name, cls in vars(errors).items()
+        if isinstance(cls, type) and issubclass(cls, errors.FlowstmtError)
+    }
+    assert found == TREE
+    assert sorted(errors.__all__) == errors.__all__ == sorted(TREE)
+    for name in TREE:
+        assert getattr(flowstmt, name) is getattr(errors, name)
+
+
+def test_the_tree_is_drawn_in_the_modules_docstring() -> None:
+    assert errors.__doc__ is not None
+    for name in TREE:
+        assert name in errors.__doc__
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.StepError("message", step="charge", run_id="r", thread_id="main"),
+        errors.SetupError("message", ["one", "two"]),
+        errors.DefinitionError("message", ["one", "two"]),
+        errors.InvalidPayloadError("message", ["one", "two"]),
+        errors.RefusedError("message"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_survives_a_trip_between_processes(error: errors.FlowstmtError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
+
+
+def test_every_public_thing_says_what_it_is_for() -> None:
+    for name in ALL:
+        assert inspect.getdoc(getattr(flowstmt, name)), name
+
+
+def test_importing_flowstmt_loads_no_extra() -> None:
+    """``jsonschema`` is needed by one argument of one statement, the rest by nobody who doesn't ask."""
+    script = "import sys, flowstmt; print(*sorted(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent
+    ).stdout.split()
+    assert "flowstmt.drive" in loaded
+    unwanted = "jsonschema asyncio sqlite3 psycopg fastapi starlette opentelemetry hypothesis pytest flowstmt.testing"
+    assert not set(unwanted.split()) & set(loaded)
