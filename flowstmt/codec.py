@@ -7,11 +7,19 @@ written in a fixed order, NaN and the infinities survive, and what has no JSON f
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, SchemaSerializer, SchemaValidator, from_json, to_json
+from pydantic_core import (
+    PydanticSerializationError,
+    PydanticSerializationUnexpectedValue,
+    SchemaSerializer,
+    SchemaValidator,
+    from_json,
+    to_json,
+)
 
 __all__ = ["Adapter", "Codec", "adapter_for", "faults_of"]
 
@@ -166,6 +174,9 @@ def _settle(schema: Any, *, saved: bool) -> Any:
         return settled
     if kind in ("set", "frozenset") and "serialization" not in settled:
         settled["serialization"] = {"type": "function-wrap", "function": _in_order, "when_used": "json"}
+    elif kind in ("dataclass", "model") and "serialization" not in settled:
+        # Of a subclass only the fields of the annotated class would be written.
+        settled["serialization"] = {"type": "function-wrap", "function": partial(_of_this_class, settled["cls"])}
     elif kind == "dict" and _bare(settled["keys_schema"]) in _NO_KEYS:
         raise TypeError("the keys of a dict must be of a type that a text stands for: str, int, UUID, an Enum ...")
     elif kind in ("dataclass-field", "model-field", "typed-dict-field"):
@@ -187,6 +198,14 @@ def _is_json(value: Any, kind: type[Any]) -> bool:
     if kind is str:
         return bool(value.isascii())
     return value is None or kind is bool or (kind is int and -_SMALL <= value <= _SMALL)
+
+
+def _of_this_class(cls: type[Any], value: Any, serialize: Callable[[Any], Any]) -> Any:
+    if type(value) is not cls:
+        raise PydanticSerializationUnexpectedValue(
+            f"expected exactly {cls.__name__}, not {type(value).__name__}, whose fields would be lost"
+        )
+    return serialize(value)
 
 
 def _in_order(value: Any, serialize: Callable[[Any], list[Any]]) -> list[Any]:

@@ -142,7 +142,7 @@ def _resume(run: _Run, max_steps: int) -> Asks:
         now = run.clock()
         kind = machine.complete(thread, result, now)
         run.kind = ""
-        stuck = _move_on(run, now)
+        stuck = _move_on(run, partial(machine.settle, now))
         if run.save is None:
             machine.checkpoint(now)
         else:
@@ -157,7 +157,7 @@ def _resume(run: _Run, max_steps: int) -> Asks:
     return state.status
 
 
-def _move_on(run: _Run, now: datetime) -> FlowstmtError | None:
+def _move_on(run: _Run, settle: Callable[[], object]) -> FlowstmtError | None:
     """All moves that follow from an outcome; what keeps them from being made.
 
     The action has run: that is saved whatever its consequences are.
@@ -165,7 +165,7 @@ def _move_on(run: _Run, now: datetime) -> FlowstmtError | None:
     try:
         if not run.program.class_style:
             run.machine.values = rebuild(run.program, run.workflow, run.state.run_id)
-        run.machine.settle(now)
+        settle()
     except FlowstmtError as error:
         return error
     return None
@@ -229,10 +229,9 @@ def _set_up_or_tear_down(run: _Run, thread: Thread, event: WaitEvent, failures: 
         if setting_up:
             failures.append((line, error))
     run.kind = ""
-    now = run.clock()
     # It may have changed data: conditions are asked again, as after an action.
-    stuck = None if run.state.status in OVER else _move_on(run, now)
-    yield from run.checkpoint(AFTER_SETUP if setting_up else AFTER_TEARDOWN, now, thread)
+    stuck = None if run.state.status in OVER else _move_on(run, machine.settle_again)
+    yield from run.checkpoint(AFTER_SETUP if setting_up else AFTER_TEARDOWN, run.clock(), thread)
     if stuck is not None:
         raise stuck
 

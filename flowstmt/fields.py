@@ -147,6 +147,8 @@ class Fields:
     def _plain_json(self, workflow: Any) -> bytes | None:
         """The short way, for objects that hold nothing but numbers and texts: None if there is anything else."""
         if self._exact is None:
+            if self._adapter is None:
+                self._make_adapter()  # which finds out whether the class can be saved at all
             # A model may have serializers of its own.
             model = issubclass(self._cls, BaseModel)
             self._exact = {name: frozenset() if model else _exact_types(self.types[name]) for name in self.names}

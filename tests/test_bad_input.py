@@ -63,11 +63,6 @@ BEFORE_TIME = datetime.min.replace(tzinfo=timezone(timedelta(hours=2)))
 TEXTS = ["", " ", "🎉", "עברית", "\u202etxet", "e\u0301", "\x00", "a/b", "a:b", "main", "paid ", "PAID", "x" * 100_000]
 
 
-def bug(what: str) -> Any:
-    """Marks a test whose bug is known and reported."""
-    return pytest.mark.xfail(strict=True, reason=what)
-
-
 NO_TEXTS: list[Any] = [None, 0, 5, 1.5, True, b"paid", [], {}, object(), ("paid",), On("paid")]
 
 
@@ -540,11 +535,7 @@ def test_a_run_that_could_not_be_written_is_not_born(run_id: str, workflow: str)
         (NotCallable(), "expected a workflow or a tree of statements, not "),
         (print, "expected a workflow or a tree of statements, not "),
         (Order, r"Order: its definition\(\) needs an object: validate an object of it, or make definition\(\) a class method"),
-        pytest.param(
-            NoFields(),
-            "NoFields is neither a dataclass nor a pydantic model",
-            marks=bug("core/program.py: validate takes an object that resume refuses"),
-        ),
+        (NoFields(), "NoFields is neither a dataclass nor a pydantic model"),
     ],
 )
 def test_validate_takes_a_workflow_or_a_tree(thing: Any, match: str) -> None:

@@ -1219,3 +1219,34 @@ def test_a_loaded_run_that_waits_takes_its_callback() -> None:
     assert order.receipt == Receipt(number=4, tags={"a", "b"}, scan=b"\xff")
     order, state = load(Order, dump(order, state))
     assert resume(order, state) == "Finished"
+
+
+@dataclass
+class Pet:
+    name: str
+
+
+@dataclass
+class Hound(Pet):
+    breed: str = "poodle"
+
+
+@dataclass
+class Zoo:
+    pet: Pet
+    pets: list[Pet] = field(default_factory=list)
+    either: Hound | Pet | None = None
+
+    def definition(self) -> Statement:
+        return S()
+
+
+@pytest.mark.parametrize(("zoo", "name"), [(Zoo(Hound("rex")), "pet"), (Zoo(Pet("ann"), [Pet("bob"), Hound("rex")]), "pets")])
+def test_a_subclass_whose_fields_would_be_lost_is_refused(zoo: Zoo, name: str) -> None:
+    with pytest.raises(StateError, match=rf"Zoo\.{name} can't be saved.*expected exactly Pet, not Hound"):
+        dump(zoo, fresh())
+
+
+def test_a_union_writes_the_class_that_it_holds() -> None:
+    zoo = Zoo(Pet("ann"), either=Hound("rex", "pug"))
+    assert load(Zoo, dump(zoo, fresh()))[0] == zoo

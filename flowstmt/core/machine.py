@@ -66,6 +66,9 @@ class Machine(Moves):
 
     def begin(self) -> None:
         """Check that the state fits the definition, before anything runs. Raises ``StateError``, and changes nothing then."""
+        status = self.state.status
+        if status is not RUN_RESUMING and status is not RUN_WAITING:
+            raise StateError(f"run {self.state.run_id!r} is {status}: nothing in this version of flowstmt moves it")
         check_positions(self.program, self.values, self.state)
         self._reconciled = not self._has_other_events()
         if not self.state.raw:
@@ -161,6 +164,13 @@ class Machine(Moves):
             if thread.status is EXECUTING and (self.turn is None or thread.ready < self.turn.ready):
                 self.turn = thread
         return moved
+
+    def settle_again(self) -> None:
+        """``settle`` at the instant of the last round: data may have changed since, but for timers no time has passed.
+
+        With the time of now, a loop around a Wait whose Timeout is shorter than its setup would go round for ever.
+        """
+        self.settle(self._now)
 
     def _settle_main(self, main: Thread) -> bool:
         """The whole round where no thread but ``main`` can move, nor ``main`` twice: nothing to roll back, or to ask again."""

@@ -76,7 +76,13 @@ class Moves(Events):
         return node.next
 
     def _at_for(self, thread: Thread, node: Node) -> Node:
-        visit: tuple[Any, ...] = (thread.birth, node.index)
+        statement = self.values[node.index]
+        if not statement.forever and not self._truth(thread, node, statement.cond):
+            return node.next
+        # A thread that enters a loop for a second time in a round has had no outcome in between; the answers of the loops
+        # and branches on its way will be the same again, unless it has new items, or time has passed for it (a timer that
+        # was due for long fired: ``since`` is another instant now).
+        visit: tuple[Any, ...] = (thread.birth, node.index, thread.since)
         if self._frames:
             visit += tuple([frame.index for frame in self._frames])
         if self._visited is None:
@@ -88,8 +94,7 @@ class Moves(Events):
                 f"{self._where(thread)}: {node.place} makes no progress: it came round without a stop that takes an "
                 "outcome or time. Put a Step, or a Wait whose time is still to come, on every way through its body"
             )
-        statement = self.values[node.index]
-        return node.entry if statement.forever or self._truth(thread, node, statement.cond) else node.next
+        return node.entry
 
     def _at_for_each(self, thread: Thread, node: Node) -> Node:
         frames = self._frames
@@ -98,7 +103,7 @@ class Moves(Events):
         self._frames = outer
         if not inside and self._visited:
             # New items: what the loops inside found with the old ones says nothing any more.
-            depth = len(outer) + 2
+            depth = len(outer) + 3
             self._visited = {visit for visit in self._visited if visit[0] != thread.birth or len(visit) <= depth}
         items = self._value(thread, node, self.values[node.index].items)
         if not isinstance(items, Sequence):

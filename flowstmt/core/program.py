@@ -188,13 +188,9 @@ def _first_build(workflow: Any, cls: type[Any], run_id: str) -> tuple[Program, l
         raise DefinitionError(f"run {run_id!r}: expected a workflow object, not the class {workflow.__name__}")
     if not callable(getattr(cls, "definition", None)):
         raise DefinitionError(f"run {run_id!r}: expected a workflow object, not a {cls.__name__}: no method definition()")
-    if field_names(cls) is None:
-        raise DefinitionError(
-            f"run {run_id!r}: {cls.__name__} is neither a dataclass nor a pydantic model: flowstmt can't know its data"
-        )
+    _refuse_unknown_data(cls, run_id)
     tree = _build(workflow.definition, cls, run_id)
     program = _checked(tree, cls)
-    _refuse_lost_fields(cls)
     setattr(cls, _KEPT_AS, program)
     return program, program.values if program.class_style else program.bind(tree)
 
@@ -250,17 +246,20 @@ def validate(definition: Any) -> None:
     """
     if isinstance(definition, Statement):
         _checked(definition, None)
-    elif isinstance(definition, type):
-        if not is_class_style(definition):
-            raise DefinitionError(
-                f"{definition.__name__}: its definition() needs an object: validate an object of it, or make "
-                "definition() a class method"
-            )
-        if field_names(definition) is None:
-            raise DefinitionError(f"{definition.__name__} is neither a dataclass nor a pydantic model")
-        _checked(_build(definition.definition, definition, ""), definition)  # type: ignore[attr-defined] # is_class_style found it
-    elif callable(getattr(type(definition), "definition", None)):
-        cls = type(definition)
-        _checked(_build(definition.definition, cls, ""), cls)
-    else:
-        raise DefinitionError(f"expected a workflow or a tree of statements, not {definition!r}")
+        return
+    cls = definition if isinstance(definition, type) else type(definition)
+    if not callable(getattr(cls, "definition", None)):
+        raise DefinitionError(f"expected a workflow or a tree of statements, not {definition!r}: it has no method definition()")
+    _refuse_unknown_data(cls)
+    if cls is definition and not is_class_style(cls):
+        raise DefinitionError(
+            f"{cls.__name__}: its definition() needs an object: validate an object of it, or make definition() a class method"
+        )
+    _checked(_build(definition.definition, cls, ""), cls)
+
+
+def _refuse_unknown_data(cls: type[Any], run_id: str = "") -> None:
+    run = f"run {run_id!r}: " if run_id else ""
+    if field_names(cls) is None:
+        raise DefinitionError(f"{run}{cls.__name__} is neither a dataclass nor a pydantic model: flowstmt can't know its data")
+    _refuse_lost_fields(cls)
