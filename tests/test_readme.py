@@ -11,8 +11,10 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parent.parent
-EXECUTED = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
-DOCUMENTS = [*EXECUTED, ROOT / "CONTRIBUTING.md"]
+GUIDES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+DOCUMENTS = [*GUIDES, ROOT / "CONTRIBUTING.md"]
+# The page of guarantees is a table of tests, which test_guarantees.py holds against the suite.
+EXECUTED = [document for document in GUIDES if document.stem != "guarantees"]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

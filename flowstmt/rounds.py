@@ -1,0 +1,281 @@
+"""What a driver does, round by round: the rules, without anybody who calls or awaits.
+
+``resume_rounds`` and ``callback_round`` are generators. They ask the machine what is next and yield the calls to be made:
+actions, handlers, setups, teardowns, and ``save`` where the design wants a checkpoint. They get the results sent back, or
+the exceptions thrown in. ``drive.py`` makes the calls.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from copy import copy
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeAlias
+
+from flowstmt.backup import Backup
+from flowstmt.codec import Codec
+from flowstmt.core.callbacks import accept
+from flowstmt.core.events import event_key
+from flowstmt.core.machine import Machine
+from flowstmt.core.nodes import Node
+from flowstmt.core.program import program_for, rebuild
+from flowstmt.core.state import (
+    AFTER_RESUME,
+    AFTER_SETUP,
+    AFTER_TEARDOWN,
+    OVER,
+    PENDING_SETUP,
+    SETUP_ERROR,
+    CallbackRequest,
+    CheckpointType,
+    ErrorInfo,
+    State,
+    Thread,
+    WaitEvent,
+    aware,
+)
+from flowstmt.core.statements import Event
+from flowstmt.current import Caller, Kind
+from flowstmt.errors import CallbackError, DefinitionError, FlowstmtError, SetupError, StateError, StepError, message_of, said
+from flowstmt.handlers import LEFT_OUT, kept_payload, taken_payload
+
+__all__ = ["Ask", "Asks", "Request", "Run", "Save", "callback_round", "resume_rounds"]
+
+logger = logging.getLogger("flowstmt.rounds")
+
+Save: TypeAlias = Callable[[CheckpointType], Any]
+Request: TypeAlias = CallbackRequest | Event[Any, Any] | str
+
+Ask: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A call to be made."""
+Asks: TypeAlias = Generator[Ask, Any, Any]
+
+_codec = Codec()
+
+
+_now = partial(datetime.now, UTC)
+
+
+class Run(Caller):
+    """What one call of a driver was given."""
+
+    __slots__ = ("machine", "not_awaited", "save")
+
+    def __init__(self, workflow: Any, state: State, save: Save | None, now: datetime | None, deps: Any) -> None:
+        if not isinstance(state, State):
+            raise StateError(f"expected a State, not {state!r}: make one with State.new, or get it from load")
+        if save is not None and not callable(save):
+            raise StateError(f"run {state.run_id!r}: save must be a callable that takes the checkpoint type, not {save!r}")
+        program, values = program_for(workflow, state.run_id)
+        super().__init__(workflow, state, program, _now if now is None else _fixed(now, state), deps)
+        self.save = save
+        # The error that says so if an action gave something that can't be awaited: it is no failure of the action's.
+        self.not_awaited: StepError | None = None
+        self.machine = Machine(program, values, workflow, state, _codec)
+
+    def refuse_async(self) -> None:
+        """For sync drivers: nothing may have to be awaited."""
+        if self.program.async_places:
+            raise DefinitionError(
+                f"run {self.state.run_id!r}: {self.program.workflow_name} needs resume_async and handle_callback_async:",
+                self.program.async_places,
+            )
+
+    def checkpoint(self, kind: CheckpointType, now: datetime, thread: Thread | None = None) -> Asks:
+        """Bring the state up to date and save it."""
+        self.machine.checkpoint(now)
+        if self.save is not None:
+            self.kind = "save"
+            self.thread = thread
+            self.event = None
+            self.instant = now
+            yield self.save, (kind,)
+        self.kind = ""
+
+
+def _fixed(now: Any, state: State) -> Callable[[], datetime]:
+    instant = aware(now, f"run {state.run_id!r}: now")
+    return lambda: instant
+
+
+def resume_rounds(run: Run, max_steps: int) -> Asks:
+    """All rounds that a run can do by itself, at most ``max_steps`` actions; returns its status.
+
+    A round is entered after its action, so what changed outside meanwhile is seen before anything runs.
+    """
+    machine, state = run.machine, run.state
+    tried: set[tuple[Any, ...]] = set()
+    failures: list[tuple[str, Exception]] = []
+    machine.turn = None
+    if state.status not in OVER:
+        machine.begin()
+        now = run.clock()
+        if machine.settle(now):
+            yield from run.checkpoint(AFTER_RESUME, now)
+    if machine.outside_work(tried) is not None:
+        yield from _outside(run, tried, failures)
+    steps = 0
+    while (thread := machine.turn) is not None and steps < max_steps:
+        run.kind = "action"
+        run.thread = thread
+        run.event = run.instant = None
+        try:
+            result = yield machine.action(thread)
+        except Exception as error:
+            if error is run.not_awaited:
+                raise
+            raise _action_failed(state, thread, error) from error
+        now = run.clock()
+        kind = machine.complete(thread, result, now)
+        run.kind = ""
+        stuck = _move_on(run, partial(machine.settle, now))
+        if run.save is None:
+            machine.checkpoint(now)
+        else:
+            yield from run.checkpoint(kind, now, thread)
+        if stuck is not None:
+            raise stuck
+        if machine.outside_work(tried) is not None:
+            yield from _outside(run, tried, failures)
+        steps += 1
+    if failures:
+        raise _setups_failed(state, failures) from failures[0][1]
+    return state.status
+
+
+def _move_on(run: Run, settle: Callable[[], object]) -> FlowstmtError | None:
+    """All moves that follow from an outcome; what keeps them from being made.
+
+    The action has run: that is saved whatever its consequences are.
+    """
+    try:
+        if not run.program.class_style:
+            run.machine.values = rebuild(run.program, run.workflow, run.state.run_id)
+        settle()
+    except FlowstmtError as error:
+        return error
+    return None
+
+
+def _action_failed(state: State, thread: Thread, error: Exception) -> StepError:
+    return StepError(
+        f"run {state.run_id!r}, thread {thread.id!r}, step {thread.position!r}: its action raised "
+        f"{said(error)}. Nothing was saved since the last checkpoint: discard the objects, mend the "
+        "cause and resume from the last snapshot",
+        step=thread.position,
+        run_id=state.run_id,
+        thread_id=thread.id,
+    )
+
+
+def _setups_failed(state: State, failures: list[tuple[str, Exception]]) -> SetupError:
+    return SetupError(
+        f"run {state.run_id!r}: setups failed: {len(failures)}; everything else is done and saved, and the next resume tries "
+        "again:",
+        [line for line, _ in failures],
+    )
+
+
+def _outside(run: Run, tried: set[tuple[Any, ...]], failures: list[tuple[str, Exception]]) -> Asks:
+    """Set up and tear down what is due, a save each. Failures are kept in the state, and never stop the run."""
+    while (due := run.machine.outside_work(tried)) is not None:
+        thread, event = due
+        tried.add(event_key(thread, event))
+        yield from _set_up_or_tear_down(run, thread, event, failures)
+
+
+def _set_up_or_tear_down(run: Run, thread: Thread, event: WaitEvent, failures: list[tuple[str, Exception]]) -> Asks:
+    machine = run.machine
+    setting_up = event.status in (PENDING_SETUP, SETUP_ERROR)
+    kind: Kind = "setup" if setting_up else "teardown"
+    run.kind = kind
+    run.thread = thread
+    run.event = event
+    run.instant = None
+    backup: Backup | None = None
+    try:
+        backup = Backup(run.workflow, thread)
+        call = machine.outside_call(event, kind)
+        # A copy: what user code does to it must not change which event this is.
+        request = copy(event.request)
+        found = yield call, (request,) if setting_up else (request, event.handled)
+        if setting_up:
+            machine.set_up(event, found)
+        else:
+            machine.torn_down(thread, event)
+    except Exception as error:  # noqa: BLE001 whatever the user's code raises is kept in the state and tried again
+        if backup is not None:
+            backup.put_back()
+        machine.outside_failed(event, ErrorInfo(type(error).__name__, message_of(error), event.wait), run.clock())
+        line = (
+            f"run {run.state.run_id!r}, thread {thread.id!r}, wait {event.wait!r}: {kind} of event {event.name!r} raised "
+            f"{said(error)}"
+        )
+        logger.warning("%s; it is tried again by the next resume, from %s on", line, event.due_at)
+        if setting_up:
+            failures.append((line, error))
+    run.kind = ""
+    # It may have changed data: conditions are asked again, as after an action.
+    stuck = None if run.state.status in OVER else _move_on(run, machine.settle_again)
+    yield from run.checkpoint(AFTER_SETUP if setting_up else AFTER_TEARDOWN, run.clock(), thread)
+    if stuck is not None:
+        raise stuck
+
+
+def callback_round(run: Run, request: Request, payload: Any) -> Asks:
+    """Take a callback, or refuse it with everything as it was; returns what its handler returned. Saving is the caller's."""
+    machine, state, workflow = run.machine, run.state, run.workflow
+    wanted = _request(request, state)
+    if state.status not in OVER:
+        machine.begin()
+    thread, node = accept(run.program, state, wanted)
+    on = machine.values[node.index]
+    given, kept = taken_payload(payload, on, workflow, int(run.program.class_style), state.run_id)
+    backup = Backup(workflow, thread)
+    output = None
+    run.kind = "handler"
+    run.thread = thread
+    try:
+        if on.into is not None and kept is not LEFT_OUT:
+            machine.store(thread, node, on.into, kept_payload(kept, on, workflow, state.run_id))
+        if on.handler is not None:
+            output = yield _handler_call(run, thread, node, given, payload)
+    except BaseException:
+        backup.put_back()
+        raise
+    now = run.clock()
+    machine.turn = None
+    machine.fire(thread, node.name, now)
+    machine.checkpoint(now)
+    return output
+
+
+def _handler_call(run: Run, thread: Thread, node: Node, given: tuple[Any, ...], payload: Any) -> Ask:
+    machine = run.machine
+    handler = machine.values[node.index].handler
+    run.kind = "handler"
+    run.thread = thread
+    run.instant = None
+    for event in thread.events:
+        if event.name == node.name and event.request.pc == thread.pc:
+            run.event = event
+            break
+    else:
+        # The Wait has gained the event since it was reached: nothing was set up for it.
+        request = CallbackRequest(node.name, thread.id, thread.pc, thread.birth, run.state.run_id)
+        run.event = event = WaitEvent(node.name, thread.position, request=request)
+    if callable(handler):
+        return handler, machine.arguments(thread, node, handler, given)
+    return handler.handle, (copy(event.request), payload)
+
+
+def _request(request: Request, state: State) -> CallbackRequest:
+    if isinstance(request, CallbackRequest):
+        return request
+    if isinstance(request, Event):
+        return CallbackRequest(request.name)
+    if isinstance(request, str):
+        return CallbackRequest(request)
+    raise CallbackError(f"run {state.run_id!r}: expected a CallbackRequest, an Event or the name of an event, not {request!r}")
