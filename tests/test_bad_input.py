@@ -938,3 +938,21 @@ def test_a_run_that_is_paused_is_not_moved() -> None:
         with pytest.raises(StateError, match="run 'run-1' is Paused: nothing in this version of flowstmt moves it"):
             move()
     assert dump(order, state) == before
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_an_error_that_cannot_say_what_it_is_is_told_all_the_same() -> None:
+    @dataclass
+    class Fails(Order):
+        def definition(self) -> Statement:
+            return Step("pay", self.fail)
+
+        def fail(self) -> None:
+            raise UnprintableError
+
+    with pytest.raises(StepError, match=r"step 'pay': its action raised UnprintableError: \(its message raised RuntimeError\)"):
+        resume(Fails(), State.new("run-1", "Order", NOW), now=NOW)

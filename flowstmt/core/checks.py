@@ -106,6 +106,7 @@ class Checker:
         for child in statement.body:
             self._make(child, node, previous, depth + 1)
             previous = child
+        node.last = len(self.nodes) - 1
         if kind is For:
             self._stops_somewhere(node)
 

@@ -80,14 +80,15 @@ class Moves(Events):
         if not statement.forever and not self._truth(thread, node, statement.cond):
             return node.next
         # A thread that enters a loop for a second time in a round has had no outcome in between; the answers of the loops
-        # and branches on its way will be the same again, unless it has new items, or time has passed for it (a timer that
-        # was due for long fired: ``since`` is another instant now).
+        # and branches on its way will be the same again, unless time has passed for it (a timer that was due for long
+        # fired: ``since`` is another instant now), or a loop around has begun a new round.
         visit: tuple[Any, ...] = (thread.birth, node.index, thread.since)
         if self._frames:
             visit += tuple([frame.index for frame in self._frames])
         if self._visited is None:
             self._visited = {visit}
         elif visit not in self._visited:
+            self._forget_inside(thread, node)
             self._visited.add(visit)
         else:
             raise DefinitionError(
@@ -96,15 +97,18 @@ class Moves(Events):
             )
         return node.entry
 
+    def _forget_inside(self, thread: Thread, loop: Node) -> None:
+        """What a thread has visited inside of a loop says nothing about the next round of the loop."""
+        if self._visited:
+            first, last = loop.index + 1, loop.last
+            self._visited = {visit for visit in self._visited if visit[0] != thread.birth or not first <= visit[1] <= last}
+
     def _at_for_each(self, thread: Thread, node: Node) -> Node:
         frames = self._frames
         inside = bool(frames) and frames[-1].statement == node.name and len(frames) == len(node.frames) + 1
         outer, index = (frames[:-1], frames[-1].index + 1) if inside else (frames, 0)
         self._frames = outer
-        if not inside and self._visited:
-            # New items: what the loops inside found with the old ones says nothing any more.
-            depth = len(outer) + 3
-            self._visited = {visit for visit in self._visited if visit[0] != thread.birth or len(visit) <= depth}
+        self._forget_inside(thread, node)
         items = self._value(thread, node, self.values[node.index].items)
         if not isinstance(items, Sequence):
             raise self._failed(thread, node, f"its items must be a Sequence (list, tuple, range ...), not {a_kind_of(items)}")

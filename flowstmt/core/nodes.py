@@ -102,6 +102,7 @@ class Node:
         "item_in_frame",
         "kind",
         "label",
+        "last",
         "leave",
         "loop",
         "name",
@@ -115,6 +116,7 @@ class Node:
         self.kind = kind
         self.name = name
         self.index = index
+        self.last = index  # the index of the last statement inside
         self.label = f"{kind.__name__} {name!r}" if name else kind.__name__
         self.children: list[Node] = []
         self.by_event: dict[str, Node] = {}  # of a Wait

@@ -10,7 +10,6 @@ It knows flowstmt only by the formula of ``birth``, so that it can foretell idem
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
@@ -55,10 +54,6 @@ EPOCH = -1_893_456_000
 """The ``wake_at`` of a run born without a clock, in seconds of the virtual one: past, whatever the time is."""
 
 
-PROGRESS_BY_MEANING = os.environ.get("FLOWSTMT_PROGRESS") == "meaning"
-"""Which rule says that a For makes no progress: see ``Interpreter.progress``, and the known faults in ``test_progress.py``."""
-
-
 class StuckError(Exception):
     """The tree asks for something that DESIGN calls an error: no progress, or two threads with one id."""
 
@@ -81,12 +76,11 @@ class _ReturnError(Exception):
 
 @dataclass(frozen=True)
 class Frame:
-    """A ForEach that a thread is inside of; ``entry`` counts how often one was entered."""
+    """A ForEach that a thread is inside of."""
 
     statement: str
     index: int
     item: Any
-    entry: int
 
 
 @dataclass
@@ -139,9 +133,7 @@ class Interpreter:
         self.wake_at: int | None = EPOCH if born is None else born
         self.now = 0
         self.past: list[tuple[str, int, str, str]] = []
-        self.visits: set[tuple[Any, ...]] = set()
         self.rounds = 0
-        self.entries = 0
         main = Thread("main", "main", birth_of("", 0, "main"), None, born)
         main.walk = self.run(main, tree)
         self.threads = [main]
@@ -176,9 +168,9 @@ class Interpreter:
     def do_loop(self, t: Thread, node: Loop) -> Iterator[None]:
         rounds, last = 0, None
         while True:
-            last = self.progress(t, node, last)
             if node.cond is not None and not self.decide(t, node.name, node.cond):
                 return
+            last = self.progress(t, last)
             rounds += 1
             self.stats["For: second round or later" if rounds > 1 else "For: first round"] += 1
             try:
@@ -188,28 +180,19 @@ class Interpreter:
             except _ContinueError:
                 pass
 
-    def progress(self, t: Thread, node: Loop, last: Any) -> Any:
-        """Refuse a loop that makes no progress. By DESIGN's words: one that a thread reaches twice in one round for the same
-        items. By meaning: one that comes round to its head in one round, and no time has passed for its thread."""
-        if PROGRESS_BY_MEANING:
-            visit: Any = (self.rounds, t.since)
-            stuck = visit == last
-        else:
-            visit = (t.birth, node.name, tuple((frame.entry, frame.index) for frame in t.frames))
-            stuck = visit in self.visits
-            self.visits.add(visit)
-        if stuck:
+    def progress(self, t: Thread, last: Any) -> Any:
+        """Refuse a loop that goes round twice in one round, if no time has passed for its thread meanwhile: it would spin."""
+        instant = (self.rounds, t.since)
+        if instant == last:
             self.stats["no progress"] += 1
             raise StuckError("DefinitionError")
-        return visit
+        return instant
 
     def do_each(self, t: Thread, node: Each) -> Iterator[None]:
         outer, index = t.frames, 0
-        self.entries += 1
-        entry = self.entries
         try:
             while index < len(items := self.items(t, node)):
-                t.frames = (*outer, Frame(node.name, index, deepcopy(items[index]), entry))
+                t.frames = (*outer, Frame(node.name, index, deepcopy(items[index])))
                 self.stats["ForEach: second item or later" if index else "ForEach: first item"] += 1
                 try:
                     yield from self.body(t, node.body)
@@ -362,7 +345,6 @@ class Interpreter:
             raise
 
     def passes(self) -> bool:
-        self.visits = set()
         self.rounds += 1
         moved = again = False
         while self.status != "Finished":

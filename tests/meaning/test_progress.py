@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flowstmt import For, ForEach, Go, If, Join, On, S, Sleep, State, Step, Wait, handle_callback, resume
+from flowstmt import Break, For, ForEach, Go, If, Join, On, S, Sleep, State, Step, Wait, handle_callback, resume
 
 BORN = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -109,5 +109,18 @@ class IdleLoop(Idle):
 @pytest.mark.parametrize("cls", [Idle, IdleLoop])
 def test_a_loop_that_has_nothing_to_do_does_not_stop_the_one_around_it(cls):
     run = cls()
+    assert resume(run, State.new("run-1", "Idle", BORN), now=BORN) == "Finished"
+    assert run.x == 3
+
+
+@dataclass
+class IdleForever(Idle):
+    def inside(self):
+        out = If("out", lambda: True, Break())
+        return [*super().inside(), For("idle", out, Step("never", self.begin))]
+
+
+def test_a_loop_that_is_left_at_once_does_not_stop_the_one_around_it():
+    run = IdleForever()
     assert resume(run, State.new("run-1", "Idle", BORN), now=BORN) == "Finished"
     assert run.x == 3

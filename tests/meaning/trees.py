@@ -413,7 +413,7 @@ class _Grower:
             kinds += ["until"] * 2 + ["gather"] * (3 if self.all_gos else 0)
         elif self.chance(10):
             kinds += ["until"]
-        if place.loop or (self.taste.wild and self.chance(10)):
+        if place.loop or (self.taste.wild and self.chance(50)):
             kinds += ["jump"] * 4
         return self.make(self.one_of(*kinds), place)
 
@@ -468,7 +468,7 @@ class _Grower:
         cond = None if self.chance(30) else self.cond(inside)
         if cond is not None and cond.val.expr.kind == "field" and self.chance(70):
             cond = replace(cond, op=self.one_of("!=", "!=", "<"))
-        if self.taste.wild and self.chance(20):
+        if self.taste.wild and self.chance(50):
             return Loop(self.name("loop"), cond, body)
         if not self.taste.spinning or not any(may_stop(node) for node in body):
             stop: Node = self.make_act(inside) if self.chance(90) else self.make_nap(inside)
