@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flowstmt import (
+    CallbackError,
     CallbackRequest,
     CheckpointType,
     DefinitionError,
@@ -25,6 +26,8 @@ from flowstmt import (
     S,
     Sleep,
     StaleCallbackError,
+    State,
+    StateError,
     Statement,
     Step,
     StepError,
@@ -34,6 +37,7 @@ from flowstmt import (
     WaitFor,
     current,
     dump,
+    resume,
 )
 from flowstmt.testing import START, Advance, Callback, CrashError, Harness, Killed, explore
 
@@ -640,3 +644,26 @@ def test_a_condition_may_be_explored_with_a_callback_landing_anywhere():
 
     assert explore(Races, [Callback("order")]).undisturbed.workflow.log == ["bill"]
     assert explore(Races, [Callback("promote"), Callback("order")]).undisturbed.workflow.log == ["gift"]
+
+
+def test_a_make_that_gives_one_object_twice_is_refused():
+    one = Order()
+    with pytest.raises(TypeError, match="make\\(\\) gave the same object twice"):
+        explore(lambda: one)
+
+
+def test_deps_that_are_no_function_are_refused():
+    wrong: Any = 5
+    with pytest.raises(TypeError, match="deps must be a function that makes them"):
+        explore(Order, deps=wrong)
+
+
+def test_what_a_script_raises_names_its_step():
+    with pytest.raises(CallbackError) as caught:
+        explore(Order, [Callback("nobody")])
+    assert caught.value.__notes__ == ["explore: script[0], Callback(request='nobody', payload=None, refused=None)"]
+
+
+def test_a_state_without_main_is_refused():
+    with pytest.raises(StateError, match="run 'run-1' is Resuming, but has no thread 'main': make states with "):
+        resume(Order(), State("run-1", "Order"))

@@ -39,10 +39,12 @@ _MAY_STAND_AT: Mapping[ThreadStatus, frozenset[type[Statement]]] = {
 def check_positions(program: Program, values: list[Any], state: State) -> None:
     """Refuse a state whose threads stand where the definition has nothing for them, before anything runs."""
     by_name = program.by_name
+    has_main = False
     for thread in state.threads:
         status = thread.status
         if status is ENDED:
             continue
+        has_main = has_main or thread.name == MAIN
         if (thread.id == MAIN) is not (thread.name == MAIN):
             raise _broken(state, thread, f"its id and its name {thread.name!r} must both be 'main' or neither")
         position = thread.position
@@ -73,6 +75,10 @@ def check_positions(program: Program, values: list[Any], state: State) -> None:
             raise _broken(state, thread, "it waits for an instant, but has no due_at")
         if status is EXECUTING and node.kind is WaitFor and values[node.index].handler is None:
             raise _misplaced(program, state, thread, f"{node.label} has no handler to execute")
+    if not has_main:
+        raise StateError(
+            f"run {state.run_id!r} is {state.status}, but has no thread 'main': make states with State.new(run_id, workflow)"
+        )
 
 
 def _misplaced(program: Program, state: State, thread: Thread, why: str) -> PositionError:

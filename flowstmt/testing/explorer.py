@@ -84,11 +84,15 @@ def explore(
     >>> len(explore(Order, [Callback("paid", 5)]).points)
     10
     """
+    if deps is not None and not callable(deps):
+        raise TypeError("deps must be a function that makes them, anew for each run (Harness takes the object itself)")
     undisturbed = _Play(make, script, invariant, now, deps, kill_at=None)
     undisturbed.finish()
     expected = undisturbed.outcome()
     for index, point in enumerate(undisturbed.points):
         play = _Play(make, script, invariant, now, deps, kill_at=index)
+        if play.first is undisturbed.first:
+            raise TypeError("make() gave the same object twice: it must make a new one for each run")
         try:
             play.finish()
         except Exception as error:
@@ -115,23 +119,32 @@ class _Play(Generic[W]):
     deps: Callable[[], Any] | None
     kill_at: int | None
     points: list[str] = field(default_factory=list)
+    first: W = field(init=False)
     harness: Harness[W] = field(init=False)
 
     def __post_init__(self) -> None:
         deps = self.deps() if self.deps is not None else None
+        self.first = self.make()
         self.harness = Harness(
-            self.make(), now=self.now, deps=deps, invariant=self.invariant, probe=self._point, run_id="explored"
+            self.first, now=self.now, deps=deps, invariant=self.invariant, probe=self._point, run_id="explored"
         )
 
     def finish(self) -> None:
         self._surviving(self.harness.run)
-        for step in self.script:
-            if isinstance(step, Advance):
-                target = self.harness.now + step.by
-                self._surviving(lambda target=target: self.harness.advance_to(target))  # type: ignore[misc] # binds now
-            else:
-                self._deliver(step)
-                self._surviving(self.harness.run)
+        for i, step in enumerate(self.script):
+            try:
+                self._play(step)
+            except Exception as error:
+                error.add_note(f"explore: script[{i}], {step}")
+                raise
+
+    def _play(self, step: Callback | Advance) -> None:
+        if isinstance(step, Advance):
+            target = self.harness.now + step.by
+            self._surviving(lambda: self.harness.advance_to(target))
+        else:
+            self._deliver(step)
+            self._surviving(self.harness.run)
 
     def _deliver(self, step: Callback) -> None:
         if step.refused is not None:
