@@ -139,7 +139,14 @@ def _as_json(cls: type[Any], data: dict[str, Any]) -> bytes:
 
 
 def _version(cls: type[Any]) -> int:
-    version = getattr(cls, "version", 1)
+    # Not getattr: of a class without the attribute, which is the usual one, that takes longer than the dump of a small run.
+    version: Any = 1
+    for base in cls.__mro__:
+        if "version" in base.__dict__:
+            version = base.__dict__["version"]
+            break
+    else:
+        return 1
     if "version" in fields_of(cls).declared:
         return 1  # a field of that name is data
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:

@@ -77,15 +77,26 @@ class Answers:
                 raise self._failed(thread, node, f"raised {said(error)}") from error
         if found is True or found is False:
             return found
+        return self._answer(thread, node, found, "its callable returned" if callable(value) else "it was given")
+
+    def _answer(self, thread: Thread, node: Node, found: Any, what: str) -> Any:
         if callable(found) or hasattr(type(found), "__await__"):
             if iscoroutine(found):
                 found.close()
-            what = "its callable returned" if callable(value) else "it was given"
             raise self._failed(thread, node, f"{what} {a_kind_of(found)}: was a call or an await forgotten?")
         return found
 
     def _truth(self, thread: Thread, node: Node, cond: Any) -> bool:
-        found = self._value(thread, node, cond)
+        if node.item is None and callable(cond):
+            try:
+                found = cond(*self._base)
+            except Exception as error:
+                raise self._failed(thread, node, f"raised {said(error)}") from error
+            if found is True or found is False:
+                return found
+            found = self._answer(thread, node, found, "its callable returned")
+        else:
+            found = self._value(thread, node, cond)
         if found is True or found is False:
             return found
         try:

@@ -105,8 +105,16 @@ class Events(Answers):
     def _has_other_events(self) -> bool:
         """Whether a Wait has gained or lost events since a thread that stands there was saved."""
         for thread in self.state.threads:
-            if thread.status is WAITING_EVENT and _awaited(thread) != _declared(self.program.by_name[thread.position]):
-                return True
+            if thread.status is WAITING_EVENT:
+                wait = self.program.by_name[thread.position]
+                events = thread.events
+                if len(events) == 1 and not events[0].type and len(wait.by_event) == 1:
+                    # The usual case, said quickly: one event, a plain function.
+                    node = wait.by_event.get(events[0].name)
+                    if node is not None and node.kind is On:
+                        continue
+                if _awaited(thread) != _declared(wait):
+                    return True
         return False
 
     def _reconcile(self) -> bool:

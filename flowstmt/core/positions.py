@@ -44,6 +44,12 @@ def check_positions(program: Program, values: list[Any], state: State) -> None:
         status = thread.status
         if status is ENDED:
             continue
+        if status is EXECUTING and thread.id == thread.name == MAIN and thread.event is None and not thread.frames:
+            # The usual case, said quickly.
+            node = by_name.get(thread.position)
+            if node is not None and node.kind is Step and node.go is None and not node.frames:
+                has_main = True
+                continue
         has_main = has_main or thread.name == MAIN
         if (thread.id == MAIN) is not (thread.name == MAIN):
             raise _broken(state, thread, f"its id and its name {thread.name!r} must both be 'main' or neither")
