@@ -105,7 +105,8 @@ def resume_rounds(run: Run, max_steps: int) -> Asks:
 
     A round is entered after its action, so what changed outside meanwhile is seen before anything runs.
     """
-    machine, state = run.machine, run.state
+    machine, state, save = run.machine, run.state, run.save
+    class_style = run.program.class_style
     tried: set[tuple[Any, ...]] = set()
     failures: list[tuple[str, Exception]] = []
     machine.turn = None
@@ -130,14 +131,25 @@ def resume_rounds(run: Run, max_steps: int) -> Asks:
         now = run.clock()
         kind = machine.complete(thread, result, now)
         run.kind = ""
-        stuck = _move_on(run, partial(machine.settle, now))
-        if run.save is None:
-            machine.checkpoint(now)
-        else:
-            yield from run.checkpoint(kind, now, thread)
+        # The action has run: that is saved whatever its consequences are. (As in ``_move_on`` and ``run.checkpoint``, spelt
+        # out where every step passes.)
+        stuck: FlowstmtError | None = None
+        try:
+            if not class_style:
+                machine.values = rebuild(run.program, run.workflow, state.run_id)
+            machine.settle(now)
+        except FlowstmtError as error:
+            stuck = error
+        machine.checkpoint(now)
+        if save is not None:
+            run.kind = "save"
+            run.instant = now
+            yield save, (kind,)
+            run.kind = ""
         if stuck is not None:
             raise stuck
-        if machine.outside_work(tried) is not None:
+        # A lone thread without events is what is mostly found.
+        if (len(state.threads) != 1 or state.threads[0].events) and machine.outside_work(tried) is not None:
             yield from _outside(run, tried, failures)
         steps += 1
     if failures:
@@ -145,15 +157,15 @@ def resume_rounds(run: Run, max_steps: int) -> Asks:
     return state.status
 
 
-def _move_on(run: Run, settle: Callable[[], object]) -> FlowstmtError | None:
-    """All moves that follow from an outcome; what keeps them from being made.
+def _move_on(run: Run) -> FlowstmtError | None:
+    """All moves that follow from a setup or teardown; what keeps them from being made.
 
-    The action has run: that is saved whatever its consequences are.
+    It was made: that is saved whatever its consequences are.
     """
     try:
         if not run.program.class_style:
             run.machine.values = rebuild(run.program, run.workflow, run.state.run_id)
-        settle()
+        run.machine.settle_again()
     except FlowstmtError as error:
         return error
     return None
@@ -218,7 +230,7 @@ def _set_up_or_tear_down(run: Run, thread: Thread, event: WaitEvent, failures: l
             failures.append((line, error))
     run.kind = ""
     # It may have changed data: conditions are asked again, as after an action.
-    stuck = None if run.state.status in OVER else _move_on(run, machine.settle_again)
+    stuck = None if run.state.status in OVER else _move_on(run)
     yield from run.checkpoint(AFTER_SETUP if setting_up else AFTER_TEARDOWN, run.clock(), thread)
     if stuck is not None:
         raise stuck
