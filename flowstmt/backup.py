@@ -16,11 +16,12 @@ from flowstmt.core.state import Thread
 from flowstmt.errors import StateError
 from flowstmt.fields import fields_of
 
-__all__ = ["Backup"]
+__all__ = ["UNCHANGING", "Backup"]
 
-_UNCHANGING = frozenset(
+UNCHANGING = frozenset(
     (int, str, bool, float, type(None), bytes, complex, Decimal, datetime, date, time, timedelta, UUID, range, object)
 )
+"""Types whose values nobody can change."""
 _MISSING: Any = object()
 """The value of a field that has none."""
 
@@ -41,7 +42,7 @@ class Backup:
         try:
             for name in fields_of(type(workflow)).names:
                 value = getattr(workflow, name, _MISSING)
-                values[name] = value if type(value) in _UNCHANGING else deepcopy(value, memo)
+                values[name] = value if type(value) in UNCHANGING else deepcopy(value, memo)
         except Exception as error:
             raise StateError(
                 f"{type(workflow).__name__}.{name} can't be copied ({error}), so a call that fails could not be undone: keep "

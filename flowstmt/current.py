@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from flowstmt.core.program import Program
 from flowstmt.core.state import Frame, State, Thread, WaitEvent
 from flowstmt.errors import FlowstmtError
 
-__all__ = ["CURRENT", "Caller", "Current", "Kind", "current"]
+__all__ = ["CURRENT", "Ask", "Caller", "Current", "Kind", "current"]
+
+Ask: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A call to be made, with its arguments."""
 
 Kind = Literal["", "action", "handler", "setup", "teardown", "save"]
 
@@ -26,7 +29,19 @@ class Caller:
     It is filled in for every call, so it is only references; a ``Current`` is made of it when somebody asks.
     """
 
-    __slots__ = ("clock", "deps", "event", "instant", "kind", "program", "state", "thread", "workflow")
+    __slots__ = (
+        "clock",
+        "deps",
+        "event",
+        "instant",
+        "kind",
+        "not_awaited",
+        "outer",
+        "program",
+        "state",
+        "thread",
+        "workflow",
+    )
 
     def __init__(self, workflow: Any, state: State, program: Program, clock: Callable[[], datetime], deps: Any) -> None:
         self.workflow = workflow
@@ -38,6 +53,10 @@ class Caller:
         self.thread: Thread | None = None
         self.event: WaitEvent | None = None
         self.instant: datetime | None = None
+        # The call, of another run, from inside of which the driver was called.
+        self.outer: Caller | Current | None = None
+        # The error that says so if what was called gave something that can't be awaited: it is no failure of its own.
+        self.not_awaited: FlowstmtError | None = None
 
 
 class Current:
@@ -53,6 +72,8 @@ class Current:
         "birth",
         "kind",
         "now",
+        "outer",
+        "over",
         "pc",
         "position",
         "state",
@@ -67,6 +88,9 @@ class Current:
         self.state = caller.state
         self.kind = caller.kind
         self.now: datetime = caller.instant
+        self.outer = caller.outer
+        # Whether the call has returned: a task that it left behind is not inside of it any more.
+        self.over = False
         self._deps = caller.deps
         self._frames: list[Frame] = []
         self._go = ""

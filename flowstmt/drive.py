@@ -10,19 +10,25 @@ from contextvars import Token
 from datetime import datetime
 from functools import partial
 from inspect import isawaitable, iscoroutine
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowstmt.core.state import State, WorkflowStatus
-from flowstmt.current import CURRENT, Current
+from flowstmt.current import CURRENT, Ask, Caller, Current
 from flowstmt.errors import ConflictError, DefinitionError, FlowstmtError, StateError, StepError
-from flowstmt.rounds import Ask, Asks, Request, Run, Save, callback_round, resume_rounds
+from flowstmt.rounds import Asks, Request, Run, Save, callback_round, resume_rounds
+
+if TYPE_CHECKING:
+    from flowstmt.beside import Beside
+
+# ``flowstmt.beside`` is loaded by the async drivers themselves: asyncio takes longer to load than all of flowstmt, and who
+# doesn't await has no use for it.
 
 __all__ = ["handle_callback", "handle_callback_async", "resume", "resume_async"]
 
 Invoke: TypeAlias = Callable[[Current, Callable[[], Any]], Any]
 
 _moving: dict[int, object] = {}
-"""The states that a driver has in hand, by id: the same objects can't be moved twice at once."""
+"""Who has the objects of a run in hand, by the id of its state: the same objects can't be moved twice at once."""
 
 
 class _StopIterationError(Exception):
@@ -45,7 +51,8 @@ def _throw(asks: Asks, error: BaseException) -> Ask:
 
 def _run(asks: Asks, run: Run, invoke: Invoke | None) -> Any:
     """Make the calls that a generator asks for."""
-    _take(run.state)
+    _take(run.state, run)
+    run.outer = CURRENT.get()
     token = CURRENT.set(run)
     try:
         call, arguments = next(asks)
@@ -72,37 +79,64 @@ def _run(asks: Asks, run: Run, invoke: Invoke | None) -> Any:
 
 async def _run_async(asks: Asks, run: Run, invoke: Invoke | None) -> Any:
     """Make the calls that a generator asks for, and await what is to be awaited."""
-    _take(run.state)
-    token = CURRENT.set(run)
+    run.outer = CURRENT.get()
+    # Not the run, as in the sync shell: what a task that a condition leaves behind calls is not inside of anything.
+    token = CURRENT.set(None)
     try:
         call, arguments = next(asks)
         while True:
-            # Of its own for each call: a task that an action leaves behind must not see the key of the next one.
-            current = Current(run)
-            inner = CURRENT.set(current)
             try:
-                if invoke is None or run.kind == "save":
-                    result = call(*arguments)
-                else:
-                    result = invoke(current, partial(_call_async, call, arguments))
-                if result is not None and hasattr(type(result), "__await__"):
-                    result = await result
-                    if invoke is not None and hasattr(type(result), "__await__"):
-                        # An ``invoke`` that called in a worker thread, say, hands on what is still to be awaited.
-                        result = await result
-                    if hasattr(type(result), "__await__"):
-                        raise _refused(run, result, "instead of awaiting it: was an await forgotten?")
+                result = await (_perform(run, (call, arguments), invoke) if run.kind else call(*arguments))
             except BaseException as error:  # noqa: BLE001 handed on to the generator, which raises what it does not take
-                _leave(inner)
                 call, arguments = asks.throw(error)
             else:
-                _leave(inner)
                 call, arguments = asks.send(result)
     except StopIteration as stop:
         return stop.value
     finally:
-        del _moving[id(run.state)]
         _leave(token)
+
+
+async def _perform(caller: Caller, ask: Ask, invoke: Invoke | None) -> Any:
+    """Make one call, and await what it gives."""
+    call, arguments = ask
+    # Of its own for each call: a task that an action leaves behind must not see the key of the next one.
+    current = Current(caller)
+    token = CURRENT.set(current)
+    try:
+        if invoke is None or current.kind == "save":
+            result = call(*arguments)
+        else:
+            result = invoke(current, partial(_call_async, call, arguments))
+        if result is not None and hasattr(type(result), "__await__"):
+            result = await result
+            if invoke is not None and hasattr(type(result), "__await__"):
+                # An ``invoke`` that called in a worker thread, say, hands on what is still to be awaited.
+                result = await result
+            if hasattr(type(result), "__await__"):
+                raise _refused(caller, result, "instead of awaiting it: was an await forgotten?")
+        return result
+    finally:
+        current.over = True
+        _leave(token)
+
+
+async def _resume_beside(run: Run, max_steps: int, beside: Beside, invoke: Invoke | None) -> WorkflowStatus:
+    """A resume that takes callbacks and lets actions fly; however it ends, nothing goes on beside it afterwards."""
+    _take(run.state, beside)
+    run.beside = beside
+    try:
+        status: WorkflowStatus = await _run_async(resume_rounds(run, max_steps), run, invoke)
+    except GeneratorExit as dropped:
+        # Nobody awaits this coroutine any more, so it can't await either.
+        beside.abandon(dropped)
+        raise
+    except BaseException as error:
+        await beside.end(error)
+        raise
+    finally:
+        del _moving[id(run.state)]
+    return status
 
 
 class _Done:
@@ -124,18 +158,29 @@ def _call_async(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     return result if isawaitable(result) else _Done(result)
 
 
-def _take(state: State) -> None:
-    """Make sure that nobody else moves the same objects now: an action of the run itself, another task or thread."""
-    mine = (state,)  # the state too, so that its id is not given to another one meanwhile
-    if _moving.setdefault(id(state), mine) is mine:
-        return
+def _take(state: State, owner: object) -> None:
+    """Make sure that nobody else moves the same objects now: an action of the run itself, another task or thread.
+
+    The owner holds the state, so that its id is not given to another one meanwhile.
+    """
+    _refuse_inside(state)
+    if _moving.setdefault(id(state), owner) is not owner:
+        raise _conflict(state, "while another call moves the same objects")
+
+
+def _refuse_inside(state: State) -> None:
+    """Whoever waits for a run from inside of its own call waits for ever."""
     inside = CURRENT.get()
-    where = "while another call moves the same objects"
-    if inside is not None and inside.state is state and inside.kind:
-        at = inside if isinstance(inside, Current) else Current(inside)
-        where = f"from inside its own {at.kind} at {at.position!r}"
-    raise ConflictError(
-        f"run {state.run_id!r}: called {where}. Nothing was changed: let the first call return, or load a copy of your own"
+    while inside is not None:
+        if inside.state is state and inside.kind and not (isinstance(inside, Current) and inside.over):
+            at = inside if isinstance(inside, Current) else Current(inside)
+            raise _conflict(state, f"from inside its own {at.kind} at {at.position!r}")
+        inside = inside.outer
+
+
+def _conflict(state: State, called: str) -> ConflictError:
+    return ConflictError(
+        f"run {state.run_id!r}: called {called}. Nothing was changed: let the first call return, or load a copy of your own"
     )
 
 
@@ -147,23 +192,23 @@ def _leave(token: Token[Any]) -> None:
         return
 
 
-def _refused(run: Run, awaitable: Any, why: str) -> FlowstmtError:
+def _refused(caller: Caller, awaitable: Any, why: str) -> FlowstmtError:
     """The error for something awaitable that nobody can await; it is closed, so that Python does not complain as well."""
     if iscoroutine(awaitable):
         awaitable.close()
     elif hasattr(awaitable, "cancel"):
         awaitable.cancel()
     what = f"a {type(awaitable).__name__}"
-    if run.kind == "save":
-        return DefinitionError(f"run {run.state.run_id!r}: save returned {what}, {why}")
-    at = Current(run)
-    run.not_awaited = StepError(
+    if caller.kind == "save":
+        return DefinitionError(f"run {caller.state.run_id!r}: save returned {what}, {why}")
+    at = Current(caller)
+    caller.not_awaited = StepError(
         f"run {at.run_id!r}, thread {at.thread_id!r}: {at.kind} at {at.position!r} returned {what}, {why}",
         step=at.position,
         run_id=at.run_id,
         thread_id=at.thread_id,
     )
-    return run.not_awaited
+    return caller.not_awaited
 
 
 # --- what users call ---
@@ -223,14 +268,22 @@ async def resume_async(
     deps: Any = None,
     max_steps: int = 10_000,
     invoke: Invoke | None = None,
+    concurrency: int = 1,
 ) -> WorkflowStatus:
     """``resume`` for workflows whose actions, setups or ``save`` may be async; what is not is called as it is.
 
-    Cancelling it leaves a run that goes on from its last checkpoint. ``invoke`` may be async: it gets an async ``call``.
+    Up to ``concurrency`` actions run at once: those of steps with ``concurrent=True``, and beside them at most one other.
+    ``handle_callback_async`` may be called on the same objects meanwhile: its callback is taken between two checkpoints.
+
+    Cancelling it leaves a run that goes on from its last checkpoint. Before any error leaves it, what is in flight has been
+    cancelled and has come to its end. ``invoke`` may be async: it gets an async ``call``.
     """
+    from flowstmt.beside import Beside  # noqa: PLC0415 see the top
+
     run = Run(workflow, state, save, now, deps)
-    status: WorkflowStatus = await _run_async(resume_rounds(run, _steps(max_steps)), run, _hook(invoke, state))
-    return status
+    hook = _hook(invoke, state)
+    beside = Beside(workflow, state, _slots(concurrency, state), partial(_perform, invoke=hook))
+    return await _resume_beside(run, _steps(max_steps), beside, hook)
 
 
 def handle_callback(
@@ -281,9 +334,33 @@ async def handle_callback_async(
     deps: Any = None,
     invoke: Invoke | None = None,
 ) -> Any:
-    """``handle_callback`` for handlers that may be async."""
+    """``handle_callback`` for handlers that may be async.
+
+    It may be called while ``resume_async`` runs on the same objects, in the same event loop. Then it waits for its turn, and
+    that resume saves it (``afterCallback``) before this returns: there is nothing to save, and nothing to resume.
+    If the resume ends with an error before that, or its save raises, a ``ConflictError`` says that the callback was not taken.
+    Cancelled before its handler has returned, it changes nothing.
+    """
+    from flowstmt.beside import Beside  # noqa: PLC0415 see the top
+
+    hook = _hook(invoke, state)
+    callback = partial(_callback, request, workflow, state, payload, now, deps, hook)
+    owner = _moving.get(id(state))
+    if isinstance(owner, Beside) and owner.is_of_this_loop():
+        _refuse_inside(state)
+        return await owner.wait_for_turn(workflow, callback).answer()
+    _take(state, callback)
+    try:
+        return await callback()
+    finally:
+        del _moving[id(state)]
+
+
+async def _callback(
+    request: Request, workflow: Any, state: State, payload: Any, now: datetime | None, deps: Any, invoke: Invoke | None
+) -> Any:
     run = Run(workflow, state, None, now, deps)
-    return await _run_async(callback_round(run, request, payload), run, _hook(invoke, state))
+    return await _run_async(callback_round(run, request, payload), run, invoke)
 
 
 def _hook(invoke: Any, state: State) -> Invoke | None:
@@ -291,6 +368,12 @@ def _hook(invoke: Any, state: State) -> Invoke | None:
         raise StateError(f"run {state.run_id!r}: invoke must be a callable that takes current and call, not {invoke!r}")
     hook: Invoke | None = invoke
     return hook
+
+
+def _slots(concurrency: Any, state: State) -> int:
+    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
+        raise StateError(f"run {state.run_id!r}: concurrency must be a whole number from 1, not {concurrency!r}")
+    return concurrency
 
 
 def _steps(max_steps: Any) -> int:

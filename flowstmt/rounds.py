@@ -3,6 +3,9 @@
 ``resume_rounds`` and ``callback_round`` are generators. They ask the machine what is next and yield the calls to be made:
 actions, handlers, setups, teardowns, and ``save`` where the design wants a checkpoint. They get the results sent back, or
 the exceptions thrown in. ``drive.py`` makes the calls.
+
+What they yield while ``run.kind`` is "" is no call of the user's but a wait: for an action in flight, for a callback that
+has its turn (``beside.py``). Only ``resume_async`` has those.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections.abc import Callable, Generator
 from copy import copy
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowstmt.backup import Backup
 from flowstmt.codec import Codec
@@ -22,6 +25,7 @@ from flowstmt.core.machine import Machine
 from flowstmt.core.nodes import Node
 from flowstmt.core.program import program_for, rebuild
 from flowstmt.core.state import (
+    AFTER_CALLBACK,
     AFTER_RESUME,
     AFTER_SETUP,
     AFTER_TEARDOWN,
@@ -37,19 +41,21 @@ from flowstmt.core.state import (
     aware,
 )
 from flowstmt.core.statements import Event
-from flowstmt.current import Caller, Kind
+from flowstmt.current import Ask, Caller, Kind
 from flowstmt.errors import CallbackError, DefinitionError, FlowstmtError, SetupError, StateError, StepError, message_of, said
 from flowstmt.handlers import LEFT_OUT, kept_payload, taken_payload
+from flowstmt.twin import Twin
 
-__all__ = ["Ask", "Asks", "Request", "Run", "Save", "callback_round", "resume_rounds"]
+if TYPE_CHECKING:
+    from flowstmt.beside import Beside, Flight
+
+__all__ = ["Asks", "Request", "Run", "Save", "callback_round", "resume_rounds"]
 
 logger = logging.getLogger("flowstmt.rounds")
 
 Save: TypeAlias = Callable[[CheckpointType], Any]
 Request: TypeAlias = CallbackRequest | Event[Any, Any] | str
 
-Ask: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
-"""A call to be made."""
 Asks: TypeAlias = Generator[Ask, Any, Any]
 
 _codec = Codec()
@@ -59,9 +65,13 @@ _now = partial(datetime.now, UTC)
 
 
 class Run(Caller):
-    """What one call of a driver was given."""
+    """What one call of a driver was given.
 
-    __slots__ = ("machine", "not_awaited", "save")
+    ``beside`` is what goes on beside a running ``resume_async``; ``tried`` and ``failures`` are the events whose setups and
+    teardowns it has tried, and the setups among them that failed.
+    """
+
+    __slots__ = ("beside", "failures", "machine", "save", "tried")
 
     def __init__(self, workflow: Any, state: State, save: Save | None, now: datetime | None, deps: Any) -> None:
         if not isinstance(state, State):
@@ -71,8 +81,9 @@ class Run(Caller):
         program, values = program_for(workflow, state.run_id)
         super().__init__(workflow, state, program, _now if now is None else _fixed(now, state), deps)
         self.save = save
-        # The error that says so if an action gave something that can't be awaited: it is no failure of the action's.
-        self.not_awaited: StepError | None = None
+        self.beside: Beside | None = None
+        self.tried: set[tuple[Any, ...]] = set()
+        self.failures: list[tuple[str, Exception]] = []
         self.machine = Machine(program, values, workflow, state, _codec)
 
     def refuse_async(self) -> None:
@@ -105,20 +116,33 @@ def resume_rounds(run: Run, max_steps: int) -> Asks:
 
     A round is entered after its action, so what changed outside meanwhile is seen before anything runs.
     """
-    machine, state, save = run.machine, run.state, run.save
-    class_style = run.program.class_style
-    tried: set[tuple[Any, ...]] = set()
-    failures: list[tuple[str, Exception]] = []
+    machine, state = run.machine, run.state
     machine.turn = None
     if state.status not in OVER:
         machine.begin()
         now = run.clock()
         if machine.settle(now):
             yield from run.checkpoint(AFTER_RESUME, now)
-    if machine.outside_work(tried) is not None:
-        yield from _outside(run, tried, failures)
+    if machine.outside_work(run.tried) is not None:
+        yield from _outside(run)
+    yield from (_rounds_beside if run.program.has_concurrent else _rounds)(run, max_steps)
+    if run.failures:
+        raise _setups_failed(state, run.failures) from run.failures[0][1]
+    return state.status
+
+
+def _rounds(run: Run, max_steps: int) -> Asks:
+    """One action after the other."""
+    machine, state, save, beside = run.machine, run.state, run.save, run.beside
+    class_style = run.program.class_style
     steps = 0
-    while (thread := machine.turn) is not None and steps < max_steps:
+    while True:
+        if beside is not None and beside.waiting:
+            yield from _callbacks(run, beside)
+        # From here to the return nothing is awaited: no callback can come too late.
+        thread = machine.turn
+        if thread is None or steps >= max_steps:
+            return
         run.kind = "action"
         run.thread = thread
         run.event = run.instant = None
@@ -131,8 +155,8 @@ def resume_rounds(run: Run, max_steps: int) -> Asks:
         now = run.clock()
         kind = machine.complete(thread, result, now)
         run.kind = ""
-        # The action has run: that is saved whatever its consequences are. (As in ``_move_on`` and ``run.checkpoint``, spelt
-        # out where every step passes.)
+        # The action has run: that is saved whatever its consequences are. (As in ``_completed``, spelt out where every step
+        # passes.)
         stuck: FlowstmtError | None = None
         try:
             if not class_style:
@@ -149,33 +173,209 @@ def resume_rounds(run: Run, max_steps: int) -> Asks:
         if stuck is not None:
             raise stuck
         # A lone thread without events is what is mostly found.
-        if (len(state.threads) != 1 or state.threads[0].events) and machine.outside_work(tried) is not None:
-            yield from _outside(run, tried, failures)
+        if (len(state.threads) != 1 or state.threads[0].events) and machine.outside_work(run.tried) is not None:
+            yield from _outside(run)
         steps += 1
-    if failures:
-        raise _setups_failed(state, failures) from failures[0][1]
-    return state.status
 
 
-def _move_on(run: Run) -> FlowstmtError | None:
-    """All moves that follow from a setup or teardown; what keeps them from being made.
+def _rounds_beside(run: Run, max_steps: int) -> Asks:
+    """Actions of concurrent steps beside each other, and beside one other action; whose turn is next begins first.
 
-    It was made: that is saved whatever its consequences are.
+    Outcomes are taken one at a time, while no action has the data to itself.
+    """
+    machine, beside = run.machine, run.beside
+    slots = 1
+    if beside is not None:
+        slots = beside.concurrency
+        machine.in_flight = beside.births
+    steps = 0
+    while True:
+        if beside is not None and beside.waiting:
+            yield from _callbacks(run, beside)
+        alone: Thread | None = None
+        for thread in machine.executing():
+            if steps >= max_steps or len(machine.in_flight) + (alone is not None) >= slots:
+                break
+            if beside is not None and slots > 1 and machine.is_concurrent(thread):
+                _take_off(run, beside, thread)
+            elif alone is None:
+                alone = thread
+            else:
+                continue
+            steps += 1
+        if alone is not None:
+            result = yield from _alone(run, alone)
+            yield from _completed(run, alone, result)
+        elif beside is None or not beside.flights:
+            # Since the look at the callbacks nothing was awaited: none can come too late.
+            return
+        else:
+            yield beside.news, ()
+        if beside is not None and beside.landed:
+            yield from _land(run, beside)
+
+
+def _alone(run: Run, thread: Thread) -> Asks:
+    """An action beside which no other has the data; that of a concurrent step, too, where only one may run at once."""
+    twin: Twin | None = None
+    run.thread = thread
+    if run.machine.is_concurrent(thread):
+        twin, ask = _with_copy(run, thread)
+        run.workflow, run.thread = twin.workflow, twin.thread
+    else:
+        ask = run.machine.action(thread)
+    run.kind = "action"
+    run.event = run.instant = None
+    try:
+        result = yield ask
+    except Exception as error:
+        if error is run.not_awaited:
+            raise
+        raise _action_failed(run.state, thread, error) from error
+    finally:
+        run.workflow = run.machine.workflow
+    run.kind = ""
+    if twin is not None:
+        _refuse_changes(run.state, thread, twin)
+    return result
+
+
+def _take_off(run: Run, beside: Beside, thread: Thread) -> None:
+    """Let the action of a concurrent step begin, and go on."""
+    twin, ask = _with_copy(run, thread)
+    caller = Caller(twin.workflow, run.state, run.program, run.clock, run.deps)
+    caller.kind = "action"
+    caller.thread = twin.thread
+    caller.outer = run.outer
+    beside.start(thread, twin, caller, ask)
+
+
+def _with_copy(run: Run, thread: Thread) -> tuple[Twin, Ask]:
+    """The action of a concurrent step, with a copy of the data to read."""
+    state, program, values = run.state, run.program, run.machine.values
+    try:
+        twin = Twin(run.workflow, thread)
+    except StateError as error:
+        raise StateError(f"{_step_of(state, thread)}: {error}") from error
+    if not program.class_style:
+        values = rebuild(program, twin.workflow, state.run_id)
+    return twin, Machine(program, values, twin.workflow, state, _codec).action(twin.thread)
+
+
+def _refuse_changes(state: State, thread: Thread, twin: Twin) -> None:
+    try:
+        changed = twin.changed()
+    except StateError as error:
+        changed = [str(error)]
+    if changed:
+        raise StepError(
+            f"{_step_of(state, thread)}: the action of a concurrent step must not change data, but changed "
+            f"{', '.join(changed)} in its copy, which would be lost. Return the value and keep it "
+            "with into=, or leave out concurrent=True",
+            step=thread.position,
+            run_id=state.run_id,
+            thread_id=thread.id,
+        )
+
+
+def _land(run: Run, beside: Beside) -> Asks:
+    """Take the outcomes of actions that have come to their end, in that order; a failure only after what can be saved."""
+    failures: list[FlowstmtError] = []
+    while beside.landed:
+        flight = beside.landed.popleft()
+        try:
+            result = _result_of(run.state, flight)
+        except FlowstmtError as error:
+            failures.append(error)
+            continue
+        beside.forget(flight)
+        yield from _completed(run, flight.thread, result)
+    if not failures:
+        return
+    raised = None if run.state.status in OVER else failures.pop(0)
+    for failure in failures:
+        logger.warning("not raised, since another one is or main has ended: %s", failure)
+    if raised is not None:
+        raise raised
+
+
+def _result_of(state: State, flight: Flight) -> Any:
+    try:
+        result = flight.task.result()
+    except Exception as error:
+        if error is flight.caller.not_awaited:
+            raise
+        raise _action_failed(state, flight.thread, error) from error
+    _refuse_changes(state, flight.thread, flight.twin)
+    return result
+
+
+def _completed(run: Run, thread: Thread, result: Any) -> Asks:
+    """What follows from the outcome of an action: all moves, and one save."""
+    now = run.clock()
+    kind = run.machine.complete(thread, result, now)
+    stuck = _move_on(run, partial(run.machine.settle, now))
+    yield from run.checkpoint(kind, now, thread)
+    if stuck is not None:
+        raise stuck
+    yield from _aftermath(run)
+
+
+def _aftermath(run: Run) -> Asks:
+    """What is to be done once a checkpoint is saved, before anything else runs."""
+    if run.beside is not None and run.beside.flights and run.state.status in OVER:
+        yield run.beside.drop, ()
+    if run.machine.outside_work(run.tried) is not None:
+        yield from _outside(run)
+
+
+def _callbacks(run: Run, beside: Beside) -> Asks:
+    """Take the callbacks that wait, each with a save of its own before its caller gets the answer."""
+    machine = run.machine
+    while beside.waiting:
+        waiting = beside.waiting.popleft()
+        if not (yield waiting.take, ()):
+            continue
+        if run.save is not None:
+            run.kind = "save"
+            run.thread = run.event = run.instant = None
+            try:
+                yield run.save, (AFTER_CALLBACK,)
+            except BaseException as error:
+                waiting.lose(error)
+                raise
+            run.kind = ""
+        waiting.taken()
+        now = run.clock()
+        stuck = _move_on(run, partial(machine.settle, now))
+        if stuck is not None:
+            raise stuck
+        yield from run.checkpoint(AFTER_RESUME, now)
+        yield from _aftermath(run)
+
+
+def _move_on(run: Run, settle: Callable[[], Any]) -> FlowstmtError | None:
+    """All moves that follow from an outcome; what keeps them from being made.
+
+    The outcome is a fact: it is saved whatever its consequences are.
     """
     try:
         if not run.program.class_style:
             run.machine.values = rebuild(run.program, run.workflow, run.state.run_id)
-        run.machine.settle_again()
+        settle()
     except FlowstmtError as error:
         return error
     return None
 
 
+def _step_of(state: State, thread: Thread) -> str:
+    return f"run {state.run_id!r}, thread {thread.id!r}, step {thread.position!r}"
+
+
 def _action_failed(state: State, thread: Thread, error: Exception) -> StepError:
     return StepError(
-        f"run {state.run_id!r}, thread {thread.id!r}, step {thread.position!r}: its action raised "
-        f"{said(error)}. Nothing was saved since the last checkpoint: discard the objects, mend the "
-        "cause and resume from the last snapshot",
+        f"{_step_of(state, thread)}: its action raised {said(error)}. Nothing was saved since the last checkpoint: discard the "
+        "objects, mend the cause and resume from the last snapshot",
         step=thread.position,
         run_id=state.run_id,
         thread_id=thread.id,
@@ -190,15 +390,15 @@ def _setups_failed(state: State, failures: list[tuple[str, Exception]]) -> Setup
     )
 
 
-def _outside(run: Run, tried: set[tuple[Any, ...]], failures: list[tuple[str, Exception]]) -> Asks:
+def _outside(run: Run) -> Asks:
     """Set up and tear down what is due, a save each. Failures are kept in the state, and never stop the run."""
-    while (due := run.machine.outside_work(tried)) is not None:
+    while (due := run.machine.outside_work(run.tried)) is not None:
         thread, event = due
-        tried.add(event_key(thread, event))
-        yield from _set_up_or_tear_down(run, thread, event, failures)
+        run.tried.add(event_key(thread, event))
+        yield from _set_up_or_tear_down(run, thread, event)
 
 
-def _set_up_or_tear_down(run: Run, thread: Thread, event: WaitEvent, failures: list[tuple[str, Exception]]) -> Asks:
+def _set_up_or_tear_down(run: Run, thread: Thread, event: WaitEvent) -> Asks:
     machine = run.machine
     setting_up = event.status in (PENDING_SETUP, SETUP_ERROR)
     kind: Kind = "setup" if setting_up else "teardown"
@@ -227,10 +427,10 @@ def _set_up_or_tear_down(run: Run, thread: Thread, event: WaitEvent, failures: l
         )
         logger.warning("%s; it is tried again by the next resume, from %s on", line, event.due_at)
         if setting_up:
-            failures.append((line, error))
+            run.failures.append((line, error))
     run.kind = ""
     # It may have changed data: conditions are asked again, as after an action.
-    stuck = None if run.state.status in OVER else _move_on(run)
+    stuck = None if run.state.status in OVER else _move_on(run, machine.settle_again)
     yield from run.checkpoint(AFTER_SETUP if setting_up else AFTER_TEARDOWN, run.clock(), thread)
     if stuck is not None:
         raise stuck

@@ -12,6 +12,7 @@ What this module must not know: what the answers are for.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from inspect import iscoroutine
 from typing import Any, Protocol
@@ -23,6 +24,9 @@ from flowstmt.core.state import Frame, State, Thread
 from flowstmt.errors import StepError, said
 
 __all__ = ["Answers", "Values", "a_kind_of"]
+
+
+_NONE: AbstractSet[str] = frozenset()
 
 
 class Values(Protocol):
@@ -41,7 +45,7 @@ class Answers:
     A driver replaces ``values`` after data may have changed.
     """
 
-    __slots__ = ("_adapt", "_base", "_frames", "program", "state", "values", "workflow")
+    __slots__ = ("_adapt", "_base", "_frames", "in_flight", "program", "state", "values", "workflow")
 
     def __init__(self, program: Program, values: list[Any], workflow: Any, state: State, adapt: Values) -> None:
         self.program = program
@@ -52,6 +56,8 @@ class Answers:
         self._base: tuple[Any, ...] = (workflow,) if program.class_style else ()
         # Those of the thread that is asked for: replaced, not changed, by whoever enters or leaves a loop.
         self._frames: list[Frame] = []
+        # The births of the threads whose actions are under way beside others: whoever starts some puts a set here.
+        self.in_flight: AbstractSet[str] = _NONE
 
     def _arguments(self, thread: Thread, node: Node, call: Callable[..., Any], given: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments of a callable: those given, and the item if it takes one more."""

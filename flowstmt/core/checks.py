@@ -302,6 +302,9 @@ class Checker:
 def _check_step(checker: Checker, node: Node, statement: Step) -> None:
     checker._action(node, "action", statement.action)
     checker._into(node, statement.into)
+    if not isinstance(statement.concurrent, bool):
+        checker.fault(node, f"concurrent must be True or False, not {_short(statement.concurrent)}")
+    node.concurrent = statement.concurrent is True
 
 
 def _check_case(checker: Checker, node: Node, statement: Case) -> None:

@@ -64,6 +64,17 @@ class Machine(Moves):
     turn: Thread | None
     """Whose action is next: of the threads at a step, the one that arrived first. Known after ``settle``."""
 
+    def executing(self) -> list[Thread]:
+        """The threads whose actions may begin, whose turn is next first."""
+        in_flight = self.in_flight
+        found = [thread for thread in self.state.threads if thread.status is EXECUTING and thread.birth not in in_flight]
+        found.sort(key=_arrival)
+        return found
+
+    def is_concurrent(self, thread: Thread) -> bool:
+        """Whether a thread stands at a step whose action may run beside others."""
+        return self.program.by_name[thread.position].concurrent
+
     def begin(self) -> None:
         """Check that the state fits the definition, before anything runs. Raises ``StateError``, and changes nothing then."""
         status = self.state.status
@@ -268,3 +279,7 @@ class Machine(Moves):
             return not any(other.name in statement.go_names and other.status is not ENDED for other in self.state.threads)
         self._frames = thread.frames
         return self._truth(thread, node, statement.cond)
+
+
+def _arrival(thread: Thread) -> int:
+    return thread.ready

@@ -182,10 +182,26 @@ class Moves(Events):
             self._end_thread(thread)
             return
         for each in self.state.threads:
+            if each.birth in self.in_flight:
+                self._note_dropped(each)
             if each.status is not ENDED:
                 self._end_thread(each)
         self.state.status = RUN_FINISHED
         self.state.result = result
+
+    def _note_dropped(self, thread: Thread) -> None:
+        """Nobody will know what became of an action in flight: the state says at least that there was one."""
+        self.state.notes.append(
+            {
+                "note": "dropped",
+                "thread": thread.id,
+                "step": thread.position,
+                "birth": thread.birth,
+                "pc": thread.pc,
+                "at": self._now.isoformat(),
+                "message": "main ended while this action was in flight: it was cancelled, and may have taken effect",
+            }
+        )
 
     def _end_thread(self, thread: Thread) -> None:
         if thread.status is WAITING_EVENT:

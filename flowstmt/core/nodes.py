@@ -94,6 +94,7 @@ class Node:
     __slots__ = (
         "by_event",
         "children",
+        "concurrent",
         "entry",
         "frames",
         "go",
@@ -124,6 +125,7 @@ class Node:
         self.entry: Node = self
         self.leave: Node | None = None
         self.parent = parent
+        self.concurrent = False  # of a Step
         # What surrounds the callables of this statement.
         self.frames: tuple[str, ...] = ()
         self.go: Node | None = None

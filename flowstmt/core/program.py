@@ -55,6 +55,7 @@ class Program:
         "by_name",
         "class_style",
         "events",
+        "has_concurrent",
         "moves_once",
         "nodes",
         "shape",
@@ -71,6 +72,7 @@ class Program:
         self.values: list[Any] = checker.statements if class_style else []
         self.async_places = checker.async_places
         self.shape = _shape(checker)
+        self.has_concurrent = any(node.concurrent for node in self.nodes)
         # Without these a round is one move of ``main``.
         self.moves_once = not any(node.kind in (Go, Join, Sleep, Timeout, WaitFor) for node in self.nodes)
         self.by_name: dict[str, Node] = {}

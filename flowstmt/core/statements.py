@@ -96,14 +96,26 @@ class Step(Statement):
     """Run ``action``, then checkpoint; what it returns goes into the field (or setter) ``into``.
 
     The action runs at least once. It runs exactly once when its effect commits together with the checkpoint.
+
+    ``concurrent`` is for work outside (a request, a model): under ``resume_async(concurrency=n)`` the action runs beside
+    those of other threads. It gets a copy of the data, reads that, and hands back its result for ``into``; changing the
+    data is an error.
     """
 
-    __slots__ = ("action", "into", "name")
+    __slots__ = ("action", "concurrent", "into", "name")
 
-    def __init__(self, name: str, action: Callable[..., Any], *, into: str | Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        action: Callable[..., Any],
+        *,
+        into: str | Callable[..., Any] | None = None,
+        concurrent: bool = False,
+    ) -> None:
         self.name = name
         self.action = action
         self.into = into
+        self.concurrent = concurrent
 
 
 class Case(Statement):

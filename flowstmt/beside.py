@@ -1,0 +1,264 @@
+"""What goes on beside the round that ``resume_async`` is at: callbacks that wait for their turn, and actions in flight.
+
+Rules:
+
+1. One owner. Data and state belong to the running resume. It lets a callback in when it is between two checkpoints, and
+   takes the outcome of an action in flight when its turn comes; in between nobody else touches them.
+2. A callback's caller is answered once: with the output when the callback has been saved, or with an error when it was
+   refused, or could not be taken or saved because the resume ended. A caller that is cancelled before its handler has
+   returned takes its callback back; after that the callback stands, as if only the answer had been lost.
+3. Nothing outlives its owner: when a resume ends, whatever the reason, what was in flight has been cancelled and has
+   come to its end, and nobody waits any more.
+
+Theory: all of this happens in one event loop, so what lies between two awaits can't be interrupted. The places where
+something can get lost or doubled are the awaits; each of them says what a cancellation there leaves behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from contextvars import copy_context
+from functools import partial
+from typing import Any, TypeAlias
+
+from flowstmt.core.state import State, Thread
+from flowstmt.current import Ask, Caller
+from flowstmt.errors import ConflictError, StateError, said
+from flowstmt.twin import Twin
+
+__all__ = ["Beside", "Flight", "WaitingCallback"]
+
+Perform: TypeAlias = Callable[[Caller, Ask], Coroutine[Any, Any, Any]]
+"""Makes a call that a generator asked for."""
+
+
+class WaitingCallback:
+    """A callback beside a running resume, from its call to its answer."""
+
+    __slots__ = ("_answer", "_context", "_output", "_round", "_run_id", "_task")
+
+    def __init__(self, run_id: str, callback_round: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        self._run_id = run_id
+        self._round = callback_round
+        # Its handler is called by the resume's task, but must see the variables of its caller.
+        self._context = copy_context()
+        self._answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[Any] | None = None
+        self._output: Any = None
+
+    async def answer(self) -> Any:
+        """For the caller: the output, or whatever refused the callback."""
+        try:
+            return await self._answer
+        except asyncio.CancelledError:
+            # Its handler must have ended before the caller goes on: it works with what belongs to the caller.
+            if self._task is not None:
+                await _cancelled([self._task])
+            raise
+
+    async def take(self) -> bool:
+        """For the resume: let the callback in; whether it has changed the run, which then is to be saved."""
+        if self._answer.done():
+            return False  # the caller was cancelled before its turn came
+        self._task = asyncio.get_running_loop().create_task(self._round(), context=self._context)
+        try:
+            await asyncio.wait([self._task])
+        except asyncio.CancelledError as cancelled:
+            await _cancelled([self._task])
+            self.leave(cancelled)
+            raise
+        if self._task.cancelled():
+            self._answer.cancel()
+            return False
+        error = self._task.exception()
+        if error is not None:
+            self._refuse(error)
+            return False
+        self._output = self._task.result()
+        return True
+
+    def taken(self) -> None:
+        """It is saved: the caller gets its output."""
+        if not self._answer.done():
+            self._answer.set_result(self._output)
+
+    def leave(self, reason: BaseException) -> None:
+        """The resume has ended without taking it."""
+        self._refuse(
+            ConflictError(
+                f"run {self._run_id!r}: the resume beside which this callback waited ended with {said(reason)}. The callback "
+                "was not taken: load the run again, and hand it in once more"
+            ),
+            reason,
+        )
+
+    def lose(self, reason: BaseException) -> None:
+        """Its save failed."""
+        self._refuse(
+            ConflictError(
+                f"run {self._run_id!r}: this callback was taken, but its save raised {said(reason)}. Don't acknowledge it: "
+                "load the run again, and hand it in once more (if it was saved nevertheless, it is refused)"
+            ),
+            reason,
+        )
+
+    def _refuse(self, error: BaseException, cause: BaseException | None = None) -> None:
+        if not self._answer.done():
+            if cause is not None:
+                error.__cause__ = cause
+            self._answer.set_exception(error)
+
+
+class Flight:
+    """An action in flight: the thread that stands at its step, and the copy of the data that it works with."""
+
+    __slots__ = ("caller", "task", "thread", "twin")
+
+    def __init__(self, thread: Thread, twin: Twin, caller: Caller, task: asyncio.Task[Any]) -> None:
+        self.thread = thread
+        self.twin = twin
+        self.caller = caller
+        self.task = task
+
+
+class Beside:
+    """What one running resume has beside it.
+
+    ``waiting`` are callbacks, in the order of their calls. ``flights`` are actions in flight (``births`` those of their
+    threads); ``landed`` are those among them that have come to their end, in that order, and whose outcome is to be taken.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_loop",
+        "_news",
+        "_perform",
+        "births",
+        "concurrency",
+        "flights",
+        "landed",
+        "state",
+        "waiting",
+        "workflow",
+    )
+
+    def __init__(self, workflow: Any, state: State, concurrency: int, perform: Perform) -> None:
+        self.workflow = workflow
+        self.state = state
+        self.concurrency = concurrency
+        self.waiting: deque[WaitingCallback] = deque()
+        self.flights: list[Flight] = []
+        self.births: set[str] = set()
+        self.landed: deque[Flight] = deque()
+        self._perform = perform
+        self._loop = _running_loop()
+        self._news: asyncio.Future[None] | None = None
+        self._ended: BaseException | None = None
+        if concurrency > 1 and self._loop is None:
+            raise StateError(f"run {state.run_id!r}: concurrency={concurrency} needs the event loop of asyncio")
+
+    def wait_for_turn(self, workflow: Any, callback_round: Callable[[], Coroutine[Any, Any, Any]]) -> WaitingCallback:
+        """For ``handle_callback_async``: get in line. Raises ``ConflictError`` if that can't be."""
+        run_id = self.state.run_id
+        if workflow is not self.workflow:
+            raise ConflictError(
+                f"run {run_id!r}: called with another workflow object than the resume that runs on the same state. Nothing "
+                "was changed: hand in the same objects, or load a copy of your own"
+            )
+        waiting = WaitingCallback(run_id, callback_round)
+        if self._ended is not None:
+            waiting.leave(self._ended)
+        else:
+            self.waiting.append(waiting)
+            self._tell()
+        return waiting
+
+    def is_of_this_loop(self) -> bool:
+        """Whether whoever asks shares the event loop of the running resume, without which they can't take turns."""
+        return self._loop is not None and self._loop is _running_loop()
+
+    def start(self, thread: Thread, twin: Twin, caller: Caller, ask: Ask) -> None:
+        """Let an action fly."""
+        assert self._loop is not None  # the constructor has seen to it
+        flight = Flight(thread, twin, caller, self._loop.create_task(self._perform(caller, ask)))
+        self.flights.append(flight)
+        self.births.add(thread.birth)
+        flight.task.add_done_callback(partial(self._land, flight))
+
+    def _land(self, flight: Flight, _: asyncio.Task[Any]) -> None:
+        self.landed.append(flight)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    async def news(self) -> None:
+        """Return as soon as an action has landed or a callback waits. Cancelling it changes nothing."""
+        if self.landed or self.waiting:
+            return
+        self._news = asyncio.get_running_loop().create_future()
+        try:
+            await self._news
+        finally:
+            self._news = None
+
+    def forget(self, flight: Flight) -> None:
+        """Its outcome has been taken."""
+        self.flights.remove(flight)
+        self.births.discard(flight.thread.birth)
+
+    async def drop(self) -> None:
+        """Cancel what is in flight and wait for its end, even if cancelled meanwhile. Outcomes are dropped."""
+        try:
+            await _cancelled([flight.task for flight in self.flights])
+        finally:
+            self.flights.clear()
+            self.births.clear()
+            self.landed.clear()
+
+    async def end(self, reason: BaseException) -> None:
+        """The resume ends with an error: nobody goes on beside it."""
+        self._refuse_all(reason)
+        await self.drop()
+
+    def abandon(self, reason: BaseException) -> None:
+        """The resume's coroutine was closed and can't await: what is in flight is cancelled, and ends by itself."""
+        self._refuse_all(reason)
+        for flight in self.flights:
+            flight.task.cancel()
+
+    def _refuse_all(self, reason: BaseException) -> None:
+        self._ended = reason
+        while self.waiting:
+            self.waiting.popleft().leave(reason)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of whoever asks; None under another library than asyncio."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and return when all have ended; a cancellation of the caller's own is raised only then."""
+    interrupted: asyncio.CancelledError | None = None
+    pending = [task for task in tasks if not task.done()]
+    while pending:
+        for task in pending:
+            task.cancel()
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            interrupted = error
+        pending = [task for task in pending if not task.done()]
+    for task in tasks:
+        # What it raised on its way out was asked for, and asyncio would complain about an exception that nobody looked at.
+        if not task.cancelled():
+            task.exception()
+    if interrupted is not None:
+        raise interrupted
