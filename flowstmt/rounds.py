@@ -335,6 +335,9 @@ def _callbacks(run: Run, beside: Beside) -> Asks:
     while beside.waiting:
         waiting = beside.waiting.popleft()
         if not (yield waiting.take, ()):
+            # What was put back equals what was there, but they are other objects: closures of the last build hold the old ones.
+            if not run.program.class_style:
+                machine.values = rebuild(run.program, run.workflow, run.state.run_id)
             continue
         if run.save is not None:
             run.kind = "save"
