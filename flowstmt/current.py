@@ -105,7 +105,8 @@ class Current:
         self.thread_id, self.birth, self.attempt = thread.id, thread.birth, thread.attempt
         self.position, self.pc = thread.position, thread.pc
         if caller.event is not None:
-            self._event = caller.event.name
+            # The name that it had when the thread got here: a call made again after a renaming has the same key.
+            self._event = caller.event.request.name
         if caller.event is not None and caller.kind != "handler":
             # A setup or teardown bears the name of the stop that it belongs to, which may have passed.
             self.position, self.pc = caller.event.wait, caller.event.request.pc or 0

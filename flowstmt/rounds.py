@@ -123,6 +123,8 @@ def resume_rounds(run: Run, max_steps: int) -> Asks:
         now = run.clock()
         if machine.settle(now):
             yield from run.checkpoint(AFTER_RESUME, now)
+    else:
+        machine.rename()
     if machine.outside_work(run.tried) is not None:
         yield from _outside(run)
     yield from (_rounds_beside if run.program.has_concurrent else _rounds)(run, max_steps)
@@ -441,10 +443,19 @@ def _set_up_or_tear_down(run: Run, thread: Thread, event: WaitEvent) -> Asks:
 
 def callback_round(run: Run, request: Request, payload: Any) -> Asks:
     """Take a callback, or refuse it with everything as it was; returns what its handler returned. Saving is the caller's."""
+    wanted = _request(request, run.state)
+    if run.state.status in OVER:
+        accept(run.program, run.state, wanted)  # refuses it
+    run.machine.begin()
+    try:
+        return (yield from _taken(run, wanted, payload))
+    except BaseException:
+        run.machine.take_back_names()
+        raise
+
+
+def _taken(run: Run, wanted: CallbackRequest, payload: Any) -> Asks:
     machine, state, workflow = run.machine, run.state, run.workflow
-    wanted = _request(request, state)
-    if state.status not in OVER:
-        machine.begin()
     thread, node = accept(run.program, state, wanted)
     on = machine.values[node.index]
     given, kept = taken_payload(payload, on, workflow, int(run.program.class_style), state.run_id)

@@ -202,6 +202,58 @@ SHAPES: list[tuple[str, Any, list[str]]] = [
     ),
     ("a lone surrogate in a name", Step("a\ud800", act), ["Step 'a\\ud800': the name 'a\\ud800' can't be written as UTF-8"]),
     (
+        "a text for old names",
+        Step("a", act, was=wrong("b")),
+        ["Step 'a': was must be a tuple of old names, not 'b': write was=('b',)"],
+    ),
+    ("a list for old names", Step("a", act, was=wrong(["b"])), ["Step 'a': was must be a tuple of old names, not ['b']"]),
+    (
+        "old names that are none",
+        Sleep("a", HOUR, was=("", wrong(5), "b:7", "main", "b//c", "b/", "/")),
+        [
+            "Sleep 'a': was: an old name must be a text that is not empty, not ''",
+            "Sleep 'a': was: an old name must be a text that is not empty, not 5",
+            "Sleep 'a': was: 'b:7' can't have been a name",
+            "Sleep 'a': was: the name 'main' is reserved for the first thread",
+            "Sleep 'a': was: 'b//c' can't have been a name",
+            "Sleep 'a': was: 'b/' can't have been a name",
+            "Sleep 'a': was: '/' can't have been a name",
+        ],
+    ),
+    ("its own old name", WaitFor("a", True, was=("b", "a")), ["WaitFor 'a': was: 'a' is its present name"]),
+    (
+        "an old name that is a present one",
+        S(Go("a", Step("x", act), was=("b",)), If("c", True, Step("b", act))),
+        ["Go 'a': was: 'b' is the present name of Step 'b' in Case 'c' in If 'c': a saved 'b' could be either"],
+    ),
+    (
+        "an old name of two statements",
+        S(Join("a", "t", was=("z", "y")), ForEach("b", [1], Go("t"), was=("z",)), For("c", Step("s", act), was=("y",))),
+        [
+            "ForEach 'b': was: 'z' was the name of Join 'a' as well: a saved 'z' could be either",
+            "For 'c': was: 'y' was the name of Join 'a' as well",
+        ],
+    ),
+    (
+        "old names of branches",
+        S(If("a", True, was=("x",)).else_if("b", True, was=("x",)), Switch(Case("c", True, was=("a",)))),
+        [
+            "Case 'b' in If 'a': was: 'x' was the name of If 'a' as well",
+            "Case 'c' in Switch: was: 'a' is the present name of If 'a'",
+        ],
+    ),
+    (
+        "old names of events",
+        Wait("w", On("a", was=("b", "c", "x/y")), On("b", was=("c",)), Timeout("d", HOUR, was=("d", "a"))),
+        [
+            "On 'a' in Wait 'w': was: 'x/y' can't have been a name: '/' and ':' separate",
+            "Timeout 'd' in Wait 'w': was: 'd' is its present name",
+            "On 'a' in Wait 'w': was: 'b' is the present name of On 'b' in Wait 'w': a saved 'b' could be either",
+            "On 'b' in Wait 'w': was: 'c' was the name of On 'a' in Wait 'w' as well",
+            "Timeout 'd' in Wait 'w': was: 'a' is the present name of On 'a' in Wait 'w'",
+        ],
+    ),
+    (
         "a condition left out",
         If("a", Step("b", act)),
         ["Case 'a' in If 'a': its condition is a statement (Step('b')): was the condition left out?"],

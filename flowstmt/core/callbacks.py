@@ -2,9 +2,13 @@
 
 The order of the checks is part of the contract: the run, the event's name, the stop that the request pins, and only then
 whether anybody waits. So whoever calls twice learns that the first call was taken, not that nobody waits.
+
+The world outside may still know an event or a thread by its old name (``was=``): both are taken. Messages show present names.
 """
 
 from __future__ import annotations
+
+from copy import copy
 
 from flowstmt.core.nodes import Node
 from flowstmt.core.program import Program
@@ -25,7 +29,8 @@ __all__ = ["accept"]
 def accept(program: Program, state: State, request: CallbackRequest) -> tuple[Thread, Node]:
     """The thread that a request is for and the node of its event. Changes nothing; raises a ``CallbackError``."""
     _check_request(state, request)
-    if state.status not in OVER and request.name in program.events:
+    request = _with_present_id(program, request)
+    if state.status not in OVER and (request.name in program.events or program.renames is not None):
         waiting = _meant(program, state, request)
         if len(waiting) == 1:
             return waiting[0]
@@ -37,7 +42,7 @@ def _meant(program: Program, state: State, request: CallbackRequest) -> list[tup
     found = []
     for thread in state.threads:
         if thread.status is WAITING_EVENT:
-            node = program.by_name[thread.position].by_event.get(request.name)
+            node = program.event(program.by_name[thread.position], request.name)
             if (
                 node is not None
                 and node.kind is On
@@ -50,27 +55,47 @@ def _meant(program: Program, state: State, request: CallbackRequest) -> list[tup
 
 
 def _refusal(program: Program, state: State, request: CallbackRequest) -> CallbackError:
-    run, name = f"run {state.run_id!r}", request.name
+    run, name = f"run {state.run_id!r}", repr(request.name)
     if state.status in OVER:
-        return WorkflowFinishedError(f"{run}: event {name!r} refused: the run is {state.status} and takes no more callbacks")
-    nodes = program.events.get(name, [])
+        return WorkflowFinishedError(f"{run}: event {name} refused: the run is {state.status} and takes no more callbacks")
+    nodes = program.events.get(request.name, [])
+    if not nodes:
+        nodes = _once_called(program, request.name)
+        if nodes:
+            name = f"{' or '.join(dict.fromkeys(repr(node.name) for node in nodes))} (once {name})"
     if not nodes:
         known = ", ".join(repr(known) for known, nodes in program.events.items() if nodes[0].kind is On) or "none"
-        return UnknownEventError(f"{run}: {program.workflow_name} has no event {name!r}; it has {known}")
+        return UnknownEventError(f"{run}: {program.workflow_name} has no event {name}; it has {known}")
     if not any(node.kind is On for node in nodes):
-        return UnknownEventError(
-            f"{run}: {name!r} is a Timeout: time fires it, callbacks can't. {_open_events(program, state)}"
-        )
+        return UnknownEventError(f"{run}: {name} is a Timeout: time fires it, callbacks can't. {_open_events(program, state)}")
     waiting = _meant(program, state, request)
     if waiting:
         threads = ", ".join(f"{thread.id!r} (pc {thread.pc})" for thread, _ in waiting)
-        return AmbiguousCallbackError(f"{run}: event {name!r} is waited for by the threads {threads}: name one as thread_id")
+        return AmbiguousCallbackError(f"{run}: event {name} is waited for by the threads {threads}: name one as thread_id")
     pins = ", ".join(f"{key} {value!r}" for key, value in (("birth", request.birth), ("pc", request.pc)) if value is not None)
     if pins and not _anybody_at(state, request):
         return StaleCallbackError(
-            f"{run}: event {name!r} with {pins} is stale: nobody waits at that stop now. {_open_events(program, state)}"
+            f"{run}: event {name} with {pins} is stale: nobody waits at that stop now. {_open_events(program, state)}"
         )
-    return NotWaitingError(f"{run}: nobody waits for event {name!r}{_instead(state, request)}. {_open_events(program, state)}")
+    return NotWaitingError(f"{run}: nobody waits for event {name}{_instead(state, request)}. {_open_events(program, state)}")
+
+
+def _with_present_id(program: Program, request: CallbackRequest) -> CallbackRequest:
+    present = None
+    if program.renames is not None and request.thread_id is not None:
+        present = program.renames.thread_id(request.thread_id)
+    if present is None:
+        return request
+    found = copy(request)
+    found.thread_id = present
+    return found
+
+
+def _once_called(program: Program, name: str) -> list[Node]:
+    """The events that had this name before."""
+    if program.renames is None:
+        return []
+    return [program.by_name[wait].by_event[olds[name]] for wait, olds in program.renames.events.items() if name in olds]
 
 
 def _anybody_at(state: State, request: CallbackRequest) -> bool:

@@ -16,7 +16,8 @@ from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any
 
 from flowstmt.core.calls import annotation, is_async, parameters
-from flowstmt.core.nodes import EVENTS, KINDS, LOOPS, STOPS, ItemScope, Node
+from flowstmt.core.names import Names
+from flowstmt.core.nodes import KINDS, LOOPS, STOPS, ItemScope, Node
 from flowstmt.core.statements import (
     Break,
     Case,
@@ -65,11 +66,12 @@ class Checker:
         self.nodes: list[Node] = []
         self.statements: list[Any] = []
         self.async_places: list[str] = []
-        self._names: dict[str, Node] = {}
+        self._names = Names(self.fault)
 
     def check(self, root: Any) -> None:
         """Make all nodes, in the order of the source, and find all faults."""
         self._make(root, None, None, 0)
+        self._names.check_old_names(self.nodes)
         for node, statement in zip(self.nodes, self.statements, strict=True):
             if node.kind is Join:
                 self._join_targets(node, statement)
@@ -97,7 +99,7 @@ class Checker:
         if depth >= MAX_DEPTH:
             self.fault(node, f"nested deeper than {MAX_DEPTH} statements")
             return
-        self._name(node, statement)
+        self._names.add(node, statement)
         self._parent(node)
         check = _CHECKS.get(kind)
         if check is not None:
@@ -122,31 +124,6 @@ class Checker:
         elif parent.kind is Go:
             node.frames, node.go, node.loop, node.thread_name = (), parent, None, parent.name
             node.item, node.item_in_frame = parent.own_item, False
-
-    def _name(self, node: Node, statement: Any) -> None:
-        if "name" not in dir(type(statement)) or type(statement).name == "":
-            return
-        name = statement.name
-        if not isinstance(name, str) or not name:
-            self.fault(node, f"the name must be a text that is not empty, not {name!r}")
-            return
-        if "/" in name or ":" in name:
-            self.fault(node, f"the name {name!r} holds '/' or ':', which separate parts of names")
-        elif name == "main":
-            self.fault(node, "the name 'main' is reserved for the first thread")
-        elif name.encode("utf-8", "ignore").decode() != name:
-            self.fault(node, f"the name {name!r} can't be written as UTF-8")
-        if node.kind in EVENTS:
-            siblings = node.parent.children[:-1] if node.parent is not None else []
-            if any(sibling.name == name for sibling in siblings):
-                self.fault(node, f"the event {name!r} stands twice in its Wait")
-            return
-        # The first branch of an If bears the If's own name.
-        if node.kind is Case and node.parent is not None and node.parent.kind is If and node is node.parent.children[0]:
-            return
-        first = self._names.setdefault(name, node)
-        if first is not node:
-            self.fault(node, f"the name {name!r} is taken by {first.place}")
 
     def _parent(self, node: Node) -> None:
         wanted = _PARENTS.get(node.kind)

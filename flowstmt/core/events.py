@@ -89,7 +89,7 @@ class Events(Answers):
                 continue
             if not event.type or _is_timer(event):
                 continue  # a plain function, a timer: nothing outside
-            node = self.program.by_name[thread.position].by_event.get(event.name)
+            node = self.program.event(self.program.by_name[thread.position], event.name)
             via = None if node is None else via_of(self.values[node.index])
             # What the definition has lost can't be asked whether it needs a teardown: that is found out by trying.
             has_teardown = via is None or getattr(via, "teardown", None) is not None
@@ -153,7 +153,7 @@ class Events(Answers):
     def outside_call(self, event: WaitEvent, kind: str) -> Callable[..., Any]:
         """The function that sets an event up or tears it down. Raises ``LookupError`` if the definition lost it."""
         wait = self.program.by_name.get(event.wait)
-        node = None if wait is None else wait.by_event.get(event.name)
+        node = None if wait is None else self.program.event(wait, event.name)
         call: Callable[..., Any] | None = None
         if node is not None:
             call = getattr(via_of(self.values[node.index]), kind, None)

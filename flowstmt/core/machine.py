@@ -31,6 +31,7 @@ from flowstmt.core.journal import keep, roll_back
 from flowstmt.core.moves import Moves
 from flowstmt.core.nodes import Node
 from flowstmt.core.positions import check_positions
+from flowstmt.core.renames import Undo, take_back
 from flowstmt.core.state import (
     AFTER_CONDITION,
     AFTER_STEP,
@@ -59,8 +60,9 @@ class Machine(Moves):
     ``values`` are the statements of the latest build: a driver replaces them after data may have changed.
     """
 
-    __slots__ = ("_reconciled", "turn")
+    __slots__ = ("_reconciled", "_renamed", "turn")
     _reconciled: bool
+    _renamed: Undo
     turn: Thread | None
     """Whose action is next: of the threads at a step, the one that arrived first. Known after ``settle``."""
 
@@ -80,6 +82,29 @@ class Machine(Moves):
         status = self.state.status
         if status is not RUN_RESUMING and status is not RUN_WAITING:
             raise StateError(f"run {self.state.run_id!r} is {status}: nothing in this version of flowstmt moves it")
+        if self.program.renames is None:
+            self._meet()
+            return
+        self.rename()
+        try:
+            self._meet()
+        except BaseException:
+            self.take_back_names()
+            raise
+
+    def rename(self) -> None:
+        """Give what was saved under old names the present ones. ``begin`` does that, for a run that is not over."""
+        renames = self.program.renames
+        if renames is not None:
+            self._renamed = renames.apply(self.state)
+
+    def take_back_names(self) -> None:
+        """Undo the renaming of ``begin``: what it led to was refused, and nothing may have changed."""
+        if self.program.renames is not None:
+            take_back(self._renamed)
+
+    def _meet(self) -> None:
+        """The state meets its definition: positions are checked, and items get the types of their consumers."""
         check_positions(self.program, self.values, self.state)
         self._reconciled = not self._has_other_events()
         if not self.state.raw:

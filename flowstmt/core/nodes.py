@@ -108,6 +108,7 @@ class Node:
         "loop",
         "name",
         "next",
+        "old_names",
         "own_item",
         "parent",
         "thread_name",
@@ -119,6 +120,7 @@ class Node:
         self.index = index
         self.last = index  # the index of the last statement inside
         self.label = f"{kind.__name__} {name!r}" if name else kind.__name__
+        self.old_names: tuple[str, ...] = ()
         self.children: list[Node] = []
         self.by_event: dict[str, Node] = {}  # of a Wait
         self.next: Node = self

@@ -6,9 +6,10 @@ Asked before anything runs: a definition that has changed since the run was save
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
-from flowstmt.core.nodes import STOPS
+from flowstmt.core.nodes import EVENTS, STOPS
 from flowstmt.core.program import Program
 from flowstmt.core.state import (
     ENDED,
@@ -22,7 +23,7 @@ from flowstmt.core.state import (
     Thread,
     ThreadStatus,
 )
-from flowstmt.core.statements import Go, Join, Sleep, Statement, Step, Wait, WaitFor
+from flowstmt.core.statements import ForEach, Go, Join, Sleep, Statement, Step, Wait, WaitFor
 from flowstmt.errors import PositionError, StateError
 
 __all__ = ["check_positions"]
@@ -90,8 +91,26 @@ def check_positions(program: Program, values: list[Any], state: State) -> None:
 def _misplaced(program: Program, state: State, thread: Thread, why: str) -> PositionError:
     return PositionError(
         f"run {state.run_id!r}, thread {thread.id!r}, position {thread.position!r}: {why}. Nothing was run. The definition "
-        f"of {program.workflow_name} has changed since this run was saved: bring the statement back, or move the run"
+        f"of {program.workflow_name} has changed since this run was saved: bring the statement back, "
+        f"{_renaming(program, thread)}or move the run"
     )
+
+
+def _renaming(program: Program, thread: Thread) -> str:
+    """The advice to say what a lost statement is called now, with a name that looks like it."""
+    wanted: list[tuple[str, frozenset[type[Statement]]]] = [(thread.position, STOPS), (thread.name, frozenset((Go,)))]
+    wanted += [(frame.statement, frozenset((ForEach,))) for frame in thread.frames]
+    names = {name: node.kind for name, node in program.by_name.items()}
+    lost = next(((name, kinds) for name, kinds in wanted if name not in ("", MAIN, *names)), None)
+    if lost is None:
+        wait = program.by_name.get(thread.position)
+        if thread.event is None or wait is None or wait.kind is not Wait or thread.event in wait.by_event:
+            return ""
+        lost, names = (thread.event, EVENTS), {name: node.kind for name, node in wait.by_event.items()}
+    old, kinds = lost
+    close = get_close_matches(old, [name for name, kind in names.items() if kind in kinds], 1)
+    which = f" ({names[close[0]].__name__} {close[0]!r}?)" if close else ""
+    return f"or give what took the place of {old!r}{which} was=({old!r},), "
 
 
 def _broken(state: State, thread: Thread, why: str) -> StateError:

@@ -20,6 +20,7 @@ from inspect import get_annotations, getattr_static, iscoroutine
 from typing import Any
 
 from flowstmt.core.checks import Checker
+from flowstmt.core.names import renames_of
 from flowstmt.core.nodes import LOOPS, End, Leave, Node
 from flowstmt.core.statements import (
     Break,
@@ -47,7 +48,7 @@ class Program:
     """The linked definition of one class.
 
     ``by_name`` finds a node by its statement's name; ``start`` is where ``main`` begins; ``values`` are the statements
-    of the latest build, by node index (class style: of the only one).
+    of the latest build, by node index (class style: of the only one). ``renames`` are the old names, or None.
     """
 
     __slots__ = (
@@ -58,6 +59,7 @@ class Program:
         "has_concurrent",
         "moves_once",
         "nodes",
+        "renames",
         "shape",
         "start",
         "values",
@@ -83,7 +85,16 @@ class Program:
                 node.parent.by_event[node.name] = node
             elif node.name:
                 self.by_name.setdefault(node.name, node)
+        # Those of the first build: like the shape, they must not depend on data.
+        self.renames = renames_of(self.nodes)
         self.start = _link(self.nodes[0], Node(End, "", -1, None))
+
+    def event(self, wait: Node, name: str) -> Node | None:
+        """The event of a Wait that has this name, or had it before."""
+        found = wait.by_event.get(name)
+        if found is None and self.renames is not None:
+            found = wait.by_event.get(self.renames.event(wait.name, name) or "")
+        return found
 
     def bind(self, root: Any) -> list[Any]:
         """The statements of another build of the same definition, by node index.

@@ -8,7 +8,8 @@ Rules:
    is the hot path of instance-style definitions, and a frozen dataclass costs three times as much.)
 
 Every statement has ``name`` ("" for those without) and ``body``, its children in the order of the source: that is
-all that a walk over a tree, a comparison of two trees, or a drawing needs to know.
+all that a walk over a tree, a comparison of two trees, or a drawing needs to know. ``was`` are the names that it had
+before: what was saved under one of them is found under ``name``.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Statement:
 
     name: str = ""
     body: tuple[Statement, ...] = ()
+    was: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})" if self.name else f"{type(self).__name__}()"
@@ -102,7 +104,7 @@ class Step(Statement):
     data is an error.
     """
 
-    __slots__ = ("action", "concurrent", "into", "name")
+    __slots__ = ("action", "concurrent", "into", "name", "was")
 
     def __init__(
         self,
@@ -111,22 +113,25 @@ class Step(Statement):
         *,
         into: str | Callable[..., Any] | None = None,
         concurrent: bool = False,
+        was: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.action = action
         self.into = into
         self.concurrent = concurrent
+        self.was = was
 
 
 class Case(Statement):
     """A branch of a ``Switch``: its body runs if no case before it was true and ``cond`` is."""
 
-    __slots__ = ("body", "cond", "name")
+    __slots__ = ("body", "cond", "name", "was")
 
-    def __init__(self, name: str, cond: Condition, *body: Statement) -> None:
+    def __init__(self, name: str, cond: Condition, *body: Statement, was: tuple[str, ...] = ()) -> None:
         self.name = name
         self.cond = cond
         self.body = body
+        self.was = was
 
 
 class Default(Statement):
@@ -155,15 +160,16 @@ class If(Statement):
     ['paid', 'free', '']
     """
 
-    __slots__ = ("body", "name")
+    __slots__ = ("body", "name", "was")
 
-    def __init__(self, name: str, cond: Condition, *body: Statement) -> None:
+    def __init__(self, name: str, cond: Condition, *body: Statement, was: tuple[str, ...] = ()) -> None:
         self.name = name
         self.body: tuple[Statement, ...] = (Case(name, cond, *body),)
+        self.was = was
 
-    def else_if(self, name: str, cond: Condition, *body: Statement) -> If:
+    def else_if(self, name: str, cond: Condition, *body: Statement, was: tuple[str, ...] = ()) -> If:
         """This ``If`` with one more condition, asked when those before it were false."""
-        return self._with(Case(name, cond, *body))
+        return self._with(Case(name, cond, *body, was=was))
 
     def else_(self, *body: Statement) -> If:
         """This ``If`` with a body for when no condition was true."""
@@ -173,6 +179,7 @@ class If(Statement):
         # A new one: a module-level If extended in two definitions must not collect the branches of both.
         longer = If.__new__(If)
         longer.name = self.name
+        longer.was = self.was
         longer.body = (*self.body, branch)
         return longer
 
@@ -180,10 +187,11 @@ class If(Statement):
 class For(Statement):
     """``For(name, cond, *body)`` runs its body while ``cond`` is true; ``For(name, *body)`` runs it until a ``Break``."""
 
-    __slots__ = ("body", "cond", "forever", "name")
+    __slots__ = ("body", "cond", "forever", "name", "was")
 
-    def __init__(self, name: str, *cond_and_body: Any) -> None:
+    def __init__(self, name: str, *cond_and_body: Any, was: tuple[str, ...] = ()) -> None:
         self.name = name
+        self.was = was
         if cond_and_body and not isinstance(cond_and_body[0], Statement):
             self.forever = False
             self.cond: Condition = cond_and_body[0]
@@ -201,12 +209,13 @@ class ForEach(Statement):
     copy. Callables inside that take one more parameter get the item.
     """
 
-    __slots__ = ("body", "items", "name")
+    __slots__ = ("body", "items", "name", "was")
 
-    def __init__(self, name: str, items: Any, *body: Statement) -> None:
+    def __init__(self, name: str, items: Any, *body: Statement, was: tuple[str, ...] = ()) -> None:
         self.name = name
         self.items = items
         self.body = body
+        self.was = was
 
 
 class Break(Statement):
@@ -236,33 +245,36 @@ class Go(Statement):
     In loops ``id`` tells the threads apart; ``arg`` is the new thread's own object, saved with it.
     """
 
-    __slots__ = ("arg", "body", "id", "name")
+    __slots__ = ("arg", "body", "id", "name", "was")
 
-    def __init__(self, name: str, *body: Statement, id: Any = None, arg: Any = None) -> None:
+    def __init__(self, name: str, *body: Statement, id: Any = None, arg: Any = None, was: tuple[str, ...] = ()) -> None:
         self.name = name
         self.body = body
         self.id = id
         self.arg = arg
+        self.was = was
 
 
 class Join(Statement):
     """Park until no thread of the named ``Go`` statements lives."""
 
-    __slots__ = ("go_names", "name")
+    __slots__ = ("go_names", "name", "was")
 
-    def __init__(self, name: str, *go_names: str) -> None:
+    def __init__(self, name: str, *go_names: str, was: tuple[str, ...] = ()) -> None:
         self.name = name
         self.go_names = go_names
+        self.was = was
 
 
 class Wait(Statement):
     """Park until exactly one of the events fires, then run that event's body."""
 
-    __slots__ = ("body", "name")
+    __slots__ = ("body", "name", "was")
 
-    def __init__(self, name: str, *events: On | Timeout) -> None:
+    def __init__(self, name: str, *events: On | Timeout, was: tuple[str, ...] = ()) -> None:
         self.name = name
         self.body = events
+        self.was = was
 
 
 class On(Statement):
@@ -272,7 +284,7 @@ class On(Statement):
     ``setup(request)`` and ``teardown(request, handled)`` prepare and clean up outside.
     """
 
-    __slots__ = ("body", "event", "handler", "into", "name", "via")
+    __slots__ = ("body", "event", "handler", "into", "name", "via", "was")
 
     def __init__(
         self,
@@ -281,6 +293,7 @@ class On(Statement):
         *body: Statement,
         into: str | Callable[..., Any] | None = None,
         via: Any = None,
+        was: tuple[str, ...] = (),
     ) -> None:
         self.event = event
         self.name = event.name if isinstance(event, Event) else event
@@ -292,38 +305,50 @@ class On(Statement):
         self.body = body
         self.into = into
         self.via = via
+        self.was = was
 
 
 class Timeout(Statement):
     """An event fired by time: a ``timedelta`` after the thread's last outcome, or an aware ``datetime``."""
 
-    __slots__ = ("after", "body", "name")
+    __slots__ = ("after", "body", "name", "was")
 
-    def __init__(self, name: str, after: timedelta | datetime | Callable[..., Any], *body: Statement) -> None:
+    def __init__(
+        self,
+        name: str,
+        after: timedelta | datetime | Callable[..., Any],
+        *body: Statement,
+        was: tuple[str, ...] = (),
+    ) -> None:
         self.name = name
         self.after = after
         self.body = body
+        self.was = was
 
 
 class WaitFor(Statement):
     """Park until ``cond`` holds; ``handler`` then runs as an action."""
 
-    __slots__ = ("cond", "handler", "name")
+    __slots__ = ("cond", "handler", "name", "was")
 
-    def __init__(self, name: str, cond: Condition, handler: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self, name: str, cond: Condition, handler: Callable[..., Any] | None = None, *, was: tuple[str, ...] = ()
+    ) -> None:
         self.name = name
         self.cond = cond
         self.handler = handler
+        self.was = was
 
 
 class Sleep(Statement):
     """Park for a ``timedelta`` after the thread's last outcome, or until an aware ``datetime``."""
 
-    __slots__ = ("duration", "name")
+    __slots__ = ("duration", "name", "was")
 
-    def __init__(self, name: str, duration: timedelta | datetime | Callable[..., Any]) -> None:
+    def __init__(self, name: str, duration: timedelta | datetime | Callable[..., Any], *, was: tuple[str, ...] = ()) -> None:
         self.name = name
         self.duration = duration
+        self.was = was
 
 
 def walk(definition: Statement) -> Iterator[Statement]:

@@ -1,0 +1,107 @@
+"""The names of a tree: what a statement is called, and what it was called before.
+
+Rules:
+
+1. Names are unique over the whole definition, names of events within their Wait.
+2. So are old names, and none is the present name of something else: what is saved under a name can mean one thing only.
+
+What this module must not know: what is saved under names, and how it is renamed (``renames.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flowstmt.core.nodes import EVENTS, Node
+from flowstmt.core.renames import Renames
+from flowstmt.core.state import MAIN
+from flowstmt.core.statements import Case, If, Wait
+
+__all__ = ["Names", "renames_of"]
+
+
+class Names:
+    """The names of one tree, and their faults."""
+
+    def __init__(self, fault: Callable[[Node, str], None]) -> None:
+        self._fault = fault
+        self._taken: dict[str, Node] = {}
+
+    def add(self, node: Node, statement: Any) -> None:
+        """Check the name and the old names of a statement, and keep them."""
+        if "name" not in dir(type(statement)) or type(statement).name == "":
+            return
+        name = statement.name
+        if not isinstance(name, str) or not name:
+            self._fault(node, f"the name must be a text that is not empty, not {name!r}")
+            return
+        if "/" in name or ":" in name:
+            self._fault(node, f"the name {name!r} holds '/' or ':', which separate parts of names")
+        elif name == MAIN:
+            self._fault(node, "the name 'main' is reserved for the first thread")
+        elif name.encode("utf-8", "ignore").decode() != name:
+            self._fault(node, f"the name {name!r} can't be written as UTF-8")
+        # The first branch of an If bears the If's own name.
+        if node.kind is Case and node.parent is not None and node.parent.kind is If and node is node.parent.children[0]:
+            return
+        node.old_names = self._old_names(node, getattr(statement, "was", ()))
+        if node.kind in EVENTS:
+            siblings = node.parent.children[:-1] if node.parent is not None else []
+            if any(sibling.name == name for sibling in siblings):
+                self._fault(node, f"the event {name!r} stands twice in its Wait")
+            return
+        first = self._taken.setdefault(name, node)
+        if first is not node:
+            self._fault(node, f"the name {name!r} is taken by {first.place}")
+
+    def _old_names(self, node: Node, was: Any) -> tuple[str, ...]:
+        if not isinstance(was, tuple):
+            hint = f": write was=({was!r},)" if isinstance(was, str) else ""
+            self._fault(node, f"was must be a tuple of old names, not {was!r}{hint}")
+            return ()
+        found: dict[str, None] = {}
+        for old in was:
+            if not isinstance(old, str) or not old:
+                self._fault(node, f"was: an old name must be a text that is not empty, not {old!r}")
+            elif ":" in old or ("/" in old if node.kind in EVENTS else not all(old.removeprefix("/").split("/"))):
+                self._fault(node, f"was: {old!r} can't have been a name: '/' and ':' separate parts of names")
+            elif old == MAIN:
+                self._fault(node, "was: the name 'main' is reserved for the first thread")
+            else:
+                found[old] = None
+        if node.name in found:
+            self._fault(node, f"was: {node.name!r} is its present name")
+            del found[node.name]
+        return tuple(found)
+
+    def check_old_names(self, nodes: Iterable[Node]) -> None:
+        """Find the old names that could mean two things. To be called when all names are known."""
+        claimed: dict[str, Node] = {}
+        for node in nodes:
+            if node.kind is Wait:
+                own: dict[str, Node] = {}
+                for event in node.children:
+                    self._unambiguous(event, {child.name: child for child in node.children}, own)
+            if node.kind not in EVENTS:
+                self._unambiguous(node, self._taken, claimed)
+
+    def _unambiguous(self, node: Node, present: dict[str, Node], claimed: dict[str, Node]) -> None:
+        for old in node.old_names:
+            if old in present:
+                self._fault(node, f"was: {old!r} is the present name of {present[old].place}: a saved {old!r} could be either")
+            elif claimed.setdefault(old, node) is not node:
+                self._fault(node, f"was: {old!r} was the name of {claimed[old].place} as well: a saved {old!r} could be either")
+
+
+def renames_of(nodes: Iterable[Node]) -> Renames | None:
+    """All old names of a definition without faults, or None if it has none."""
+    statements: dict[str, str] = {}
+    events: dict[str, dict[str, str]] = {}
+    for node in nodes:
+        for old in node.old_names:
+            if node.kind in EVENTS and node.parent is not None:
+                events.setdefault(node.parent.name, {})[old] = node.name
+            else:
+                statements[old] = node.name
+    return Renames(statements, events) if statements or events else None
