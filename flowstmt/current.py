@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
+from flowstmt.core.names import in_scope
 from flowstmt.core.program import Program
 from flowstmt.core.state import Frame, State, Thread, WaitEvent
 from flowstmt.errors import FlowstmtError
@@ -68,6 +69,7 @@ class Current:
         "_event",
         "_frames",
         "_go",
+        "_scope",
         "attempt",
         "birth",
         "kind",
@@ -93,7 +95,7 @@ class Current:
         self.over = False
         self._deps = caller.deps
         self._frames: list[Frame] = []
-        self._go = ""
+        self._go = self._scope = ""
         self._arg = None
         self._event = ""
         self.thread_id = self.position = self.birth = ""
@@ -114,7 +116,10 @@ class Current:
                 return
         node = caller.program.by_name.get(thread.position)
         self._frames = thread.frames
-        if node is not None and node.go is not None and node.go.own_item is not None:
+        if node is None:
+            return
+        self._scope = node.scope
+        if node.go is not None and node.go.own_item is not None:
             self._go, self._arg = thread.name, thread.arg
 
     @property
@@ -142,12 +147,16 @@ class Current:
         return self._deps
 
     def item(self, name: str | None = None) -> Any:
-        """The innermost item, or that of the ForEach or Go called ``name``. Raises ``FlowstmtError`` if there is none."""
+        """The innermost item, or that of the ForEach or Go called ``name``. Raises ``FlowstmtError`` if there is none.
+
+        Inside a ``Scope`` a name means that of the scope first, then those outside.
+        """
         known = dict(self._items())
         if name is None and known:
             return next(reversed(known.values()))
-        if name in known:
-            return known[name]
+        full = in_scope(self._scope, name, known)
+        if full is not None:
+            return known[full]
         wanted = "an item" if name is None else f"the item of {name!r}"
         raise FlowstmtError(
             f"run {self.run_id!r}: {self.kind} at {self.position!r} asked for {wanted}; it has "

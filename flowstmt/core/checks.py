@@ -16,7 +16,7 @@ from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any
 
 from flowstmt.core.calls import annotation, is_async, parameters
-from flowstmt.core.names import Names
+from flowstmt.core.names import Names, full_name, in_scope
 from flowstmt.core.nodes import KINDS, LOOPS, STOPS, ItemScope, Node
 from flowstmt.core.statements import (
     Break,
@@ -30,6 +30,7 @@ from flowstmt.core.statements import (
     Join,
     On,
     Return,
+    Scope,
     Sleep,
     Statement,
     Step,
@@ -89,8 +90,7 @@ class Checker:
             where = f"{parent.place}: " if parent is not None else ""
             self.faults.append(f"{where}{_no_statement(statement, parent, before)}")
             return
-        name = statement.name if isinstance(statement.name, str) else ""
-        node = Node(kind, name, len(self.nodes), parent)
+        node = Node(kind, full_name(kind, statement.name, parent), len(self.nodes), parent)
         self.nodes.append(node)
         self.statements.append(statement)
         if parent is not None:
@@ -116,6 +116,9 @@ class Checker:
         node.frames, node.go, node.loop = parent.frames, parent.go, parent.loop
         node.item, node.item_in_frame = parent.item, parent.item_in_frame
         node.thread_name = parent.thread_name
+        node.scope, node.old_scopes = parent.scope, parent.old_scopes
+        if parent.kind is Scope:
+            node.scope, node.old_scopes = f"{parent.name}/", tuple([f"{name}/" for name in parent.old_names])
         if parent.kind in LOOPS:
             node.loop = parent
         if parent.kind is ForEach:
@@ -142,12 +145,15 @@ class Checker:
     def _join_targets(self, node: Node, statement: Join) -> None:
         gos = [go.name for go in self.nodes if go.kind is Go]
         for target in statement.go_names:
-            if target not in gos:
+            found = in_scope(node.scope, target, gos)
+            if found is None:
                 self.fault(node, f"no Go is named {target!r}{_did_you_mean(target, gos)}")
+                continue
+            node.go_names[target] = found
             around = node.go
             while around is not None:
-                if around.name == target:
-                    self.fault(node, f"stands inside Go {target!r} and would wait for its own thread")
+                if around.name == found:
+                    self.fault(node, f"stands inside Go {found!r} and would wait for its own thread")
                 around = around.go
 
     # --- what the statements were given ---

@@ -301,7 +301,10 @@ class Machine(Moves):
         node = self.program.by_name[thread.position]
         statement = self.values[node.index]
         if node.kind is Join:
-            return not any(other.name in statement.go_names and other.status is not ENDED for other in self.state.threads)
+            names = statement.go_names
+            if node.scope:
+                names = [node.go_names.get(name, name) for name in names]
+            return not any(other.name in names and other.status is not ENDED for other in self.state.threads)
         self._frames = thread.frames
         return self._truth(thread, node, statement.cond)
 

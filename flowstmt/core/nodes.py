@@ -21,6 +21,7 @@ from flowstmt.core.statements import (
     On,
     Return,
     S,
+    Scope,
     Sleep,
     Statement,
     Step,
@@ -48,6 +49,7 @@ class Leave(Statement):
 KINDS: tuple[type[Statement], ...] = (
     Step,
     S,
+    Scope,
     If,
     Switch,
     Case,
@@ -88,7 +90,8 @@ class Node:
     """A statement, linked.
 
     ``next`` follows it; ``entry`` begins its body. ``frames`` names the ForEach loops around it, outermost first, as far
-    as its own thread goes; ``go`` is the Go that its thread was started by (None in ``main``).
+    as its own thread goes; ``go`` is the Go that its thread was started by (None in ``main``). ``name`` is the full name,
+    with the ``scope`` that it stands in ("" or "outer/inner/") before it; events bear their own name alone.
     """
 
     __slots__ = (
@@ -98,6 +101,7 @@ class Node:
         "entry",
         "frames",
         "go",
+        "go_names",
         "index",
         "item",
         "item_in_frame",
@@ -109,8 +113,10 @@ class Node:
         "name",
         "next",
         "old_names",
+        "old_scopes",
         "own_item",
         "parent",
+        "scope",
         "thread_name",
     )
 
@@ -121,6 +127,9 @@ class Node:
         self.last = index  # the index of the last statement inside
         self.label = f"{kind.__name__} {name!r}" if name else kind.__name__
         self.old_names: tuple[str, ...] = ()
+        self.scope = ""
+        self.old_scopes: tuple[str, ...] = ()
+        self.go_names: dict[str, str] = {}  # of a Join: full names, by those that it was given
         self.children: list[Node] = []
         self.by_event: dict[str, Node] = {}  # of a Wait
         self.next: Node = self

@@ -109,8 +109,10 @@ def _renaming(program: Program, thread: Thread) -> str:
         lost, names = (thread.event, EVENTS), {name: node.kind for name, node in wait.by_event.items()}
     old, kinds = lost
     close = get_close_matches(old, [name for name, kind in names.items() if kind in kinds], 1)
+    if "/" in "".join((old, *close)):
+        old = f"/{old}"  # from the outermost scope: that is right wherever the statement stands now
     which = f" ({names[close[0]].__name__} {close[0]!r}?)" if close else ""
-    return f"or give what took the place of {old!r}{which} was=({old!r},), "
+    return f"or give what took the place of {lost[0]!r}{which} was=({old!r},), "
 
 
 def _broken(state: State, thread: Thread, why: str) -> StateError:

@@ -5,7 +5,7 @@ Rules:
 1. Structure is linked once per class; only values change from one build to the next. A build whose shape differs from
    the first is refused.
 2. Every node knows the node that follows it. The body of a loop ends at its loop; a Break is the loop's successor (of a
-   ForEach: by way of dropping its frame); a Continue is the loop itself; S and the jumps are gone after linking.
+   ForEach: by way of dropping its frame); a Continue is the loop itself; S, Scope and the jumps are gone after linking.
 3. All faults of a tree are reported at once (``checks.py``).
 
 The program is kept on the class itself: a class that nobody uses any more takes its program with it.
@@ -30,6 +30,7 @@ from flowstmt.core.statements import (
     If,
     Join,
     S,
+    Scope,
     Sleep,
     Statement,
     Switch,
@@ -137,7 +138,7 @@ def _shape(checker: Checker) -> list[tuple[type[Any], str, int, int, int]]:
 def _link(node: Node, following: Node) -> Node:
     """Link ``node`` to what follows; return where to go to get to it."""
     kind = node.kind
-    if kind is S:
+    if kind is S or kind is Scope:
         return _link_body(node.children, following)
     if kind is Break or kind is Continue:
         loop = node.loop

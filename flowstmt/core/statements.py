@@ -34,6 +34,7 @@ __all__ = [
     "On",
     "Return",
     "S",
+    "Scope",
     "Sleep",
     "Statement",
     "Step",
@@ -92,6 +93,25 @@ class S(Statement):
 
     def __init__(self, *body: Statement) -> None:
         self.body = body
+
+
+class Scope(Statement):
+    """Statements in a row, whose names are prefixed: a statement ``inner`` of the scope ``name`` is called ``name/inner``.
+
+    So one section (a function that returns statements, or the same statements) can be used twice. The full name is what
+    is saved and shown; names of events stay as they are.
+
+    >>> tree = S(Scope("first", Step("pack", print)), Scope("second", Step("pack", print)))
+    >>> find(tree, "second/pack")
+    Step('pack')
+    """
+
+    __slots__ = ("body", "name", "was")
+
+    def __init__(self, name: str, *body: Statement, was: tuple[str, ...] = ()) -> None:
+        self.name = name
+        self.body = body
+        self.was = was
 
 
 class Step(Statement):
@@ -357,19 +377,30 @@ def walk(definition: Statement) -> Iterator[Statement]:
     >>> [type(s).__name__ for s in walk(S(For("retry", Step("try", print), Break())))]
     ['S', 'For', 'Step', 'Break']
     """
+    return (statement for _, statement in _walk(definition))
+
+
+def _walk(definition: Statement) -> Iterator[tuple[str, Statement]]:
+    """Every statement with its full name."""
     if not isinstance(definition, Statement):
         raise DefinitionError(f"expected a statement, not {definition!r}: call definition() on a workflow first")
-    stack = [definition]
+    stack = [("", definition)]
     while stack:
-        statement = stack.pop()
-        yield statement
-        stack.extend(child for child in reversed(statement.body) if isinstance(child, Statement))
+        scope, statement = stack.pop()
+        prefixed = bool(scope) and isinstance(statement.name, str) and not isinstance(statement, On | Timeout)
+        name = scope + statement.name if prefixed and statement.name else statement.name
+        yield name, statement
+        if isinstance(statement, Scope):
+            scope = f"{name}/"
+        stack.extend((scope, child) for child in reversed(statement.body) if isinstance(child, Statement))
 
 
 def find(definition: Statement, name: str) -> Statement | None:
     """The first statement or event of this name, in the order of the source, or None.
 
+    What stands in a ``Scope`` is found by its full name (``scope/inner``), an event by its own.
+
     >>> find(S(Step("charge", print)), "charge")
     Step('charge')
     """
-    return next((statement for statement in walk(definition) if statement.name == name), None)
+    return next((statement for full, statement in _walk(definition) if full == name), None)

@@ -23,6 +23,7 @@ from flowstmt import (
     On,
     Return,
     S,
+    Scope,
     Sleep,
     Statement,
     Step,
@@ -105,6 +106,19 @@ def branches(b: Build) -> Statement:
         .else_if("two", b.value(lambda w: w.n == 2), b.step("second"))
         .else_(b.step("other")),
         b.step("after"),
+    )
+
+
+def shipment(b: Build) -> Statement:
+    """A section that is used twice: it loops, starts threads, waits for them, and leaves its loop."""
+    return S(
+        For(
+            "tries",
+            b.step("try", add),
+            Go("ship", Wait("parcel", On("sent", None, b.step("note")))),
+            Join("shipped", "ship"),
+            If("enough", b.value(lambda w: w.n % 2 == 0), Break()),
+        ),
     )
 
 
@@ -987,6 +1001,50 @@ CASES = [
         log="x(1) x(2) x(3)",
         script=[Advance(4 * HOUR)],
         result="all",
+    ),
+    # --- scopes ---
+    Case(
+        "one section used twice, under names of its own each time",
+        lambda b: S(Scope("left", shipment(b)), Scope("right", Scope("far", shipment(b))), b.step("end")),
+        """
+            Resume: main@left/try
+            left/try | Step: main~left/shipped left/ship?left/parcel
+            callback sent | Callback: main~left/shipped left/ship>left/parcel
+            Resume: main~left/shipped left/ship@left/note
+            left/note by left/ship | Step: main@left/try
+            left/try | Step: main~left/shipped left/ship?left/parcel
+            callback sent | Callback: main~left/shipped left/ship>left/parcel
+            Resume: main~left/shipped left/ship@left/note
+            left/note by left/ship | Step: main@right/far/try
+            right/far/try | Step: main~right/far/shipped right/far/ship?right/far/parcel
+        """,
+        log="try note try note try",
+        script=[Callback("sent"), Callback(CallbackRequest("sent", thread_id="left/ship"))],
+    ),
+    Case(
+        "Break, Continue and Return pass through a scope",
+        lambda b: S(
+            ForEach(
+                "l",
+                [1, 2, 3],
+                Scope(
+                    "a",
+                    b.each("x"),
+                    If("one", b.call(lambda w, item: item == 1), Continue()),
+                    If("two", b.call(lambda w, item: item == 2), Scope("b", Break())),
+                ),
+                b.step("never"),
+            ),
+            Scope("c", Return("out")),
+            b.step("nor"),
+        ),
+        """
+            Resume: main@a/x
+            a/x | Step: main@a/x
+            a/x | Step:
+        """,
+        log="x(1) x(2)",
+        result="out",
     ),
     # --- conditions ---
     Case(

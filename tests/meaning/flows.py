@@ -33,6 +33,7 @@ from tests.meaning.trees import (
     Ret,
     Row,
     Script,
+    Section,
     Spawn,
     Start,
     Timer,
@@ -189,27 +190,30 @@ class Compiler:
         return statement
 
     def make_act(self, node: Act) -> fl.Statement:
-        return fl.Step(node.name, self.act(node), into=self.into(node.into))
+        return fl.Step(short(node.name), self.act(node), into=self.into(node.into))
 
     def make_row(self, node: Row) -> fl.Statement:
         return fl.S(*self.body(node.body))
 
+    def make_section(self, node: Section) -> fl.Statement:
+        return fl.Scope(short(node.name), *self.body(node.body))
+
     def make_branch(self, node: Branch) -> fl.Statement:
         if node.kind == "switch":
-            cases = [fl.Case(name, self.cond(name, cond), *self.body(body)) for name, cond, body in node.cases]
+            cases = [fl.Case(short(name), self.cond(name, cond), *self.body(body)) for name, cond, body in node.cases]
             return fl.Switch(*cases, *([] if node.default is None else [fl.Default(*self.body(node.default))]))
         (name, cond, body), *others = node.cases
-        made = fl.If(name, self.cond(name, cond), *self.body(body))
+        made = fl.If(short(name), self.cond(name, cond), *self.body(body))
         for name, cond, body in others:
-            made = made.else_if(name, self.cond(name, cond), *self.body(body))
+            made = made.else_if(short(name), self.cond(name, cond), *self.body(body))
         return made if node.default is None else made.else_(*self.body(node.default))
 
     def make_loop(self, node: Loop) -> fl.Statement:
         cond = [] if node.cond is None else [self.cond(node.name, node.cond)]
-        return fl.For(node.name, *cond, *self.body(node.body))
+        return fl.For(short(node.name), *cond, *self.body(node.body))
 
     def make_each(self, node: Each) -> fl.Statement:
-        return fl.ForEach(node.name, self.items(node), *self.body(node.body))
+        return fl.ForEach(short(node.name), self.items(node), *self.body(node.body))
 
     def make_jump(self, node: Jump) -> fl.Statement:
         return fl.Break() if node.kind == "break" else fl.Continue()
@@ -218,7 +222,7 @@ class Compiler:
         return fl.Return() if node.val is None else fl.Return(self.val(node.val))
 
     def make_nap(self, node: Nap) -> fl.Statement:
-        return fl.Sleep(node.name, self.after(node.after))
+        return fl.Sleep(short(node.name), self.after(node.after))
 
     def make_await(self, node: Await) -> fl.Statement:
         events: list[fl.On | fl.Timeout] = []
@@ -229,22 +233,29 @@ class Compiler:
                 continue
             handler = None if event.handler is None else self.handler(event.handler)
             events.append(fl.On(event.name, handler, *body, into=self.into(event.into)))
-        return fl.Wait(node.name, *events)
+        return fl.Wait(short(node.name), *events)
 
     def make_until(self, node: Until) -> fl.Statement:
         # It is asked whenever anything moves: how often is nobody's business.
         cond = self.cond(node.name, node.cond, traced=False)
-        return fl.WaitFor(node.name, cond, None if node.handler is None else self.act(node.handler))
+        return fl.WaitFor(short(node.name), cond, None if node.handler is None else self.act(node.handler))
 
     def make_spawn(self, node: Spawn) -> fl.Statement:
         arg = None
         if node.arg is not None:
             kind, val = node.arg
             arg = self.val(val, Box if kind == "box" else lambda n: n)
-        return fl.Go(node.name, *self.body(node.body), id=None if node.id is None else self.val(node.id), arg=arg)
+        return fl.Go(short(node.name), *self.body(node.body), id=None if node.id is None else self.val(node.id), arg=arg)
 
     def make_gather(self, node: Gather) -> fl.Statement:
-        return fl.Join(node.name, *node.go_names)
+        # As short as the scope of the Join allows: from the outside a name needs its scope.
+        scope = node.name.removesuffix(short(node.name))
+        return fl.Join(short(node.name), *(name.removeprefix(scope) for name in node.go_names))
+
+
+def short(name: str) -> str:
+    """The name as its scope has it."""
+    return name.rsplit("/", 1)[-1]
 
 
 def finished(call: Any, is_async: bool, **uses: str) -> Any:

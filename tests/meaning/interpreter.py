@@ -38,6 +38,7 @@ from tests.meaning.trees import (
     Node,
     Ret,
     Row,
+    Section,
     Spawn,
     Timer,
     Until,
@@ -152,6 +153,10 @@ class Interpreter:
             yield from getattr(self, f"do_{type(node).__name__.lower()}")(t, node)
 
     def do_row(self, t: Thread, node: Row) -> Iterator[None]:
+        yield from self.body(t, node.body)
+
+    def do_section(self, t: Thread, node: Section) -> Iterator[None]:
+        self.stats["Scope"] += 1
         yield from self.body(t, node.body)
 
     def do_act(self, t: Thread, node: Act) -> Iterator[None]:

@@ -24,19 +24,23 @@ from tests.meaning.trees import Body, Branch, Gather, Node, Taste, trees
 MARK = "~"
 
 
+def mark(name: str) -> str:
+    return "/".join(part and part + MARK for part in name.split("/"))
+
+
 def marked(value: Any) -> Any:
-    """A tree in which every name bears the mark."""
+    """A tree in which every name bears the mark, those of scopes too."""
     if isinstance(value, tuple):
         return tuple(map(marked, value))
     if not isinstance(value, Node):
         return value
     assert is_dataclass(value)
     changes = {each.name: marked(getattr(value, each.name)) for each in fields(value)}
-    changes["name"] = value.name and value.name + MARK
+    changes["name"] = mark(value.name)
     if isinstance(value, Branch):
-        changes["cases"] = tuple((name + MARK, cond, marked(body)) for name, cond, body in value.cases)
+        changes["cases"] = tuple((mark(name), cond, marked(body)) for name, cond, body in value.cases)
     if isinstance(value, Gather):
-        changes["go_names"] = tuple(name + MARK for name in value.go_names)
+        changes["go_names"] = tuple(map(mark, value.go_names))
     return replace(value, **changes)
 
 

@@ -172,6 +172,13 @@ class Row(Node):
 
 
 @dataclass(frozen=True)
+class Section(Node):
+    """Scope. Names in an abstract tree are full names: those inside begin with the name of the section."""
+
+    body: Body
+
+
+@dataclass(frozen=True)
 class Branch(Node):
     """If with its else_if and else_, or Switch with its cases."""
 
@@ -339,6 +346,7 @@ class _Grower:
         self.taste = taste
         self.budget = draw(st.integers(taste.size // 2, taste.size))
         self.numbers = count(1)
+        self.scope = ""
         self.all_gos: list[str] = []
 
     def one_of(self, *choices: Any) -> Any:
@@ -349,7 +357,7 @@ class _Grower:
         return bool(self.draw(st.integers(0, 99)) >= 100 - percent)
 
     def name(self, kind: str) -> str:
-        return f"{kind}{next(self.numbers)}"
+        return f"{self.scope}{kind}{next(self.numbers)}"
 
     def use(self, place: _Place, percent: int = 50) -> Use:
         if not place.item or not self.chance(percent):
@@ -406,7 +414,7 @@ class _Grower:
         self.budget -= 1
         kinds = ["act"] * 5 + ["nap", "ret"]
         if place.depth < 6 and self.budget > 0:
-            kinds += ["branch"] * 2 + ["loop"] * 3 + ["each"] * 3 + ["await"] * self.taste.waits + ["row"]
+            kinds += ["branch"] * 2 + ["loop"] * 3 + ["each"] * 3 + ["await"] * self.taste.waits + ["row"] + ["section"] * 2
             if self.taste.threads and place.depth < 5:
                 kinds += ["spawn"] * 5
         if self.taste.threads:
@@ -422,6 +430,14 @@ class _Grower:
         return made if isinstance(made, list) else [made]
 
     def tree(self) -> Body:
+        """A tree, now and then all of it in a scope."""
+        if not self.chance(25):
+            return self.interesting()
+        name = self.name("scope")
+        self.scope = f"{name}/"
+        return (Section(name, self.interesting()),)
+
+    def interesting(self) -> Body:
         """Some of what makes trees interesting, in any order, among other statements, mostly inside of a loop."""
         place = _Place(1)
         kinds = ["loop", "await", "each", "act"]
@@ -453,6 +469,13 @@ class _Grower:
 
     def make_row(self, place: _Place) -> Row:
         return Row("", self.body(place))
+
+    def make_section(self, place: _Place) -> Section:
+        name, outer = self.name("scope"), self.scope
+        self.scope = f"{name}/"
+        body = self.body(place)
+        self.scope = outer
+        return Section(name, body)
 
     def make_branch(self, place: _Place) -> Branch:
         names = [self.name("branch") for _ in range(self.one_of(1, 1, 2, 3))]
