@@ -1,7 +1,8 @@
 """A typed function as the handler of an event.
 
 What a handler's payload parameter annotates is what a payload must be: pydantic validates it. Where the handler says
-nothing, the ``Event`` token does; where there is no handler, the field or setter that keeps the payload.
+nothing, the ``Event`` token does; where there is no handler, the field or setter that keeps the payload. An event with a
+``schema`` asks none of them: its payload is checked against that, and is plain JSON values for all who get it.
 """
 
 from __future__ import annotations
@@ -41,14 +42,19 @@ def taken_payload(payload: Any, on: On, workflow: Any, base: int, run_id: str) -
         takes = found.most > base
         if takes and payload is None and found.required <= base:
             return (), LEFT_OUT  # its parameter has a default
-    elif on.handler is not None and on.into is None:
+    elif on.handler is not None and on.into is None and on.schema is None:
         return (), None  # an object's handle gets it as it came, which need not be JSON
-    value = validate_payload(payload, payload_type(on, workflow, base), on.name, run_id)
+    if on.schema is None:
+        value = validate_payload(payload, payload_type(on, workflow, base), on.name, run_id)
+    else:
+        value = _fitting(payload, on.schema, on.name, run_id)
     return ((value,) if takes else ()), value
 
 
 def payload_type(on: On, workflow: Any, base: int) -> Any:
     """What the payload of an event must be: a type, ``Any``, or ``NoPayload``."""
+    if on.schema is not None:
+        return Any
     token = on.event.payload if isinstance(on.event, Event) else None
     handler = on.handler
     if callable(handler):
@@ -90,6 +96,29 @@ def validate_payload(payload: Any, wanted: Any, event: str, run_id: str) -> Any:
         raise InvalidPayloadError(f"{refused}:", faults_of(error)) from error
     except (ValueError, RecursionError) as error:
         raise InvalidPayloadError(f"{refused}:", [str(error)]) from error
+
+
+def _fitting(payload: Any, schema: Any, event: str, run_id: str) -> Any:
+    """The payload as JSON values that fit a JSON Schema. Raises ``InvalidPayloadError``."""
+    from flowstmt.schemas import schema_faults, schema_validator  # noqa: PLC0415 jsonschema is slow to load, and rarely needed
+
+    try:
+        validator = schema_validator(schema)
+    except ValueError as error:
+        # Not the caller's fault, whatever the payload is.
+        raise DefinitionError(f"run {run_id!r}: the schema of event {event!r} can't be used: {error}") from error
+    refused = f"run {run_id!r}: the payload for event {event!r} does not fit its schema:"
+    try:
+        if isinstance(payload, bytes | bytearray | memoryview):
+            value = from_json(bytes(payload), allow_inf_nan=False)
+        else:
+            value = _codec.adapt(payload, Any)
+    except (ValueError, RecursionError) as error:
+        raise InvalidPayloadError(refused, [str(error)]) from error
+    faults = schema_faults(value, validator)
+    if faults:
+        raise InvalidPayloadError(refused, faults)
+    return value
 
 
 def kept_payload(payload: Any, on: On, workflow: Any, run_id: str) -> Any:

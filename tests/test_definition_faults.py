@@ -295,6 +295,14 @@ SHAPES: list[tuple[str, Any, list[str]]] = [
         ["Step 'a': into must be the name of a field or a callable, not 5"],
     ),
     (
+        "a schema that is none",
+        Wait("w", On("a", schema=wrong("int")), On("b", schema=wrong(int))),
+        [
+            "On 'a' in Wait 'w': schema must be a JSON Schema, a dict or a bool, not 'int'",
+            "On 'b' in Wait 'w': schema must be a JSON Schema, a dict or a bool, not int",
+        ],
+    ),
+    (
         "a via that is none",
         Wait("w", On("a", via=object())),
         ["On 'a' in Wait 'w': via must be an object with 'setup' or 'teardown', not <object"],

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import subprocess
+import sys
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -346,6 +350,337 @@ def test_into_keeps_nothing_of_a_payload_that_was_left_out() -> None:
 def test_the_handler_sees_what_into_kept() -> None:
     order, state = waiting(lambda self: Wait("w", On("a", lambda: self.payment, into="payment")))
     assert handle_callback("a", order, state, {"amount": 3}) == Payment(Decimal(3))
+
+
+# --- a JSON Schema instead of annotations ---
+
+LINES = {
+    "type": "object",
+    "required": ["amount"],
+    "properties": {
+        "amount": {"type": "integer", "minimum": 1},
+        "lines": {"type": "array", "items": {"required": ["sku", "count"], "properties": {"count": {"minimum": 1}}}},
+        "when": {"format": "date-time"},
+    },
+    "additionalProperties": False,
+}
+
+
+def unresolvable(payload: NoSuchType) -> Any:  # type: ignore[name-defined] # noqa: F821 that is the point
+    return payload
+
+
+FITTING: list[tuple[str, Callable[[Any], On], Any, Any]] = [
+    ("bytes are JSON", lambda o: On("a", plain, schema=LINES), b'{"amount":2}', {"amount": 2}),
+    ("anything else is a value", lambda o: On("a", plain, schema=LINES), {"amount": 2}, {"amount": 2}),
+    ("a text is a value", lambda o: On("a", plain, schema={"type": "string"}), '{"amount":2}', '{"amount":2}'),
+    (
+        "a value becomes JSON",
+        lambda o: On("a", plain, schema={"required": ["amount"]}),
+        Payment(Decimal("1.5"), {"b", "a"}),
+        {"amount": "1.5", "tags": ["a", "b"]},
+    ),
+    ("a tuple becomes a list", lambda o: On("a", plain, schema={"type": "array"}), (1, None), [1, None]),
+    (
+        "a format is not checked",
+        lambda o: On("a", plain, schema=LINES),
+        {"amount": 1, "when": "now"},
+        {"amount": 1, "when": "now"},
+    ),
+    ("instead of the annotation", lambda o: On("a", typed(Payment), schema=LINES), {"amount": 2}, {"amount": 2}),
+    ("instead of one that can't be resolved", lambda o: On("a", unresolvable, schema=LINES), {"amount": 2}, {"amount": 2}),
+    ("instead of the token's type", lambda o: On(PAID, plain, schema={"type": "integer"}), 2, 2),
+    ("no payload is null", lambda o: On("a", plain, schema={"type": "null"}), None, None),
+    ("no payload is the default", lambda o: On("a", defaulted, schema={"type": "integer"}), None, 7),
+    ("true takes anything", lambda o: On("a", plain, schema=True), b"[1]", [1]),
+    ("an empty schema as well", lambda o: On("a", plain, schema={}), b"[1]", [1]),
+    ("a handler that takes none", lambda o: On("a", no_payload, schema=LINES), {"amount": 2}, "none"),
+    ("no handler", lambda o: On("a", schema=LINES), {"amount": 2}, None),
+    (
+        "a reference to what it is made of",
+        lambda o: On("a", plain, schema={"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}}),
+        b"1",
+        1,
+    ),
+    (
+        "a reference to a dialect",
+        lambda o: On("a", plain, schema={"$ref": "http://json-schema.org/draft-07/schema#"}),
+        True,
+        True,
+    ),
+    (
+        "another dialect",
+        lambda o: On("a", plain, schema={"$schema": "http://json-schema.org/draft-04/schema#", "items": [{"type": "null"}]}),
+        [None],
+        [None],
+    ),
+]
+
+
+@pytest.mark.parametrize(("on", "payload", "output"), [pytest.param(*case, id=name) for name, *case in FITTING])
+def test_a_payload_that_fits_its_schema_reaches_the_handler_as_plain_json(on: Any, payload: Any, output: Any) -> None:
+    order, state = waiting(lambda self: Wait("w", on(self)))
+    got = handle_callback("a", order, state, payload)
+    assert got == output
+    assert type(got) is type(output)
+
+
+DRAFT_4 = "http://json-schema.org/draft-04/schema#"
+DRAFT_7 = "http://json-schema.org/draft-07/schema#"
+DEEP = "it is nested too deeply, or holds a number too large, to be checked"
+RECURSIVE = {"properties": {"a": {"$ref": "#/$defs/self"}}, "$defs": {"self": {"allOf": [{"$ref": "#"}]}}}
+
+
+def nested(depth: int) -> bytes:
+    return b'{"a":' * depth + b"1" + b"}" * depth
+
+
+UNFIT: list[tuple[Any, Any, list[str]]] = [
+    (LINES, {"amount": 0}, ["amount: must be at least 1"]),
+    (LINES, b'{"amount":"1"}', ["amount: must be of type integer"]),
+    (LINES, {}, ["required: 'amount' is missing"]),
+    (LINES, None, ["must be of type object"]),
+    (LINES, {"amount": 1, "z": 1, "y": 2}, ["unknown: 'y'", "unknown: 'z'"]),
+    (LINES, {"amount": 1, "k" * 50 + "\n": 1}, ["unknown: '" + "k" * 37 + "...'"]),
+    (LINES, {"amount": 1, "\n": 1}, ["unknown: '\\n'"]),
+    (
+        LINES,
+        {"amount": 0, "lines": [{"count": 0}, {"sku": 1, "count": 1}, {}]},
+        [
+            "amount: must be at least 1",
+            "lines.0: required: 'sku' is missing",
+            "lines.0.count: must be at least 1",
+            "lines.2: required: 'count' is missing",
+            "lines.2: required: 'sku' is missing",
+        ],
+    ),
+    ({"items": {"type": "null"}}, [1] * 20, [f"{i}: must be of type null" for i in range(20)]),
+    ({"items": {"type": "null"}}, [1] * 31, [*(f"{i}: must be of type null" for i in range(20)), "and 11 more"]),
+    (
+        {"properties": {"p" * 90: {"properties": {"q" * 90: False}}}},
+        {"p" * 90: {"q" * 90: 1}},
+        ["p" * 37 + "...." + "q" * 37 + "...: is not allowed"],
+    ),
+    (False, 5, ["is not allowed"]),
+    ({"prefixItems": [True, False]}, [1, 2], ["1: is not allowed"]),
+    ({"$schema": DRAFT_7, "items": [{}, {"patternProperties": {"": False}}]}, [1, {"a": 2}], ["1.a: is not allowed"]),
+    ({"properties": {"a": {"$ref": "#/$defs/no"}}, "$defs": {"no": False}}, {"a": 2}, ["a: is not allowed"]),
+    ({"type": ["string", "null"]}, 5, ["must be of type string or null"]),
+    ({"enum": [1, "a", None]}, 5, ['must be one of 1, "a", null']),
+    ({"const": {"a": ["x" * 100]}}, 5, ['must be {"a": ["' + "x" * 49 + "..."]),
+    ({"exclusiveMinimum": 5}, 5, ["must be greater than 5"]),
+    ({"maximum": 4.5}, 5, ["must be at most 4.5"]),
+    ({"exclusiveMaximum": 5}, 5, ["must be less than 5"]),
+    ({"$schema": DRAFT_4, "minimum": 5, "exclusiveMinimum": True}, 5, ["must be greater than 5"]),
+    ({"$schema": DRAFT_4, "maximum": 5, "exclusiveMaximum": True}, 5, ["must be less than 5"]),
+    ({"multipleOf": 2}, 5, ["must be a multiple of 2"]),
+    ({"minLength": 2}, "a", ["must have at least 2 characters"]),
+    ({"maxLength": 1}, "ab", ["must have at most 1 character"]),
+    ({"pattern": "^x"}, "ab", ['must match the pattern "^x"']),
+    ({"minItems": 1}, [], ["must have at least 1 item"]),
+    ({"maxItems": 1, "uniqueItems": True}, [1, 1], ["has an item twice", "must have at most 1 item"]),
+    ({"contains": {"type": "string"}}, [1], ["has no item that fits 'contains'"]),
+    ({"contains": {"type": "string"}, "minContains": 2}, ["a"], ["must have at least 2 items that fit 'contains'"]),
+    ({"contains": {"type": "string"}, "maxContains": 1}, ["a", "a"], ["must have at most 1 item that fit 'contains'"]),
+    ({"minProperties": 1}, {}, ["must have at least 1 key"]),
+    ({"maxProperties": 0}, {"a": 1}, ["must have at most 0 keys"]),
+    (
+        {"dependentRequired": {"a": ["b", "c"], "d": ["e"]}},
+        {"a": 1, "c": 1},
+        ["required: 'b' is missing beside 'a'"],
+    ),
+    (
+        {"$schema": DRAFT_7, "dependencies": {"a": ["b"], "c": {"required": ["d"]}}},
+        {"a": 1, "c": 1},
+        ["required: 'b' is missing beside 'a'", "required: 'd' is missing"],
+    ),
+    (
+        {"properties": {"a": {}}, "patternProperties": {"^x": {}}, "additionalProperties": False},
+        {"a": 1, "x1": 1, "b": 1},
+        ["unknown: 'b'"],
+    ),
+    ({"propertyNames": {"maxLength": 1}}, {"ab": 1, "c": 1, "de": 1}, ["key 'ab' must have", "key 'de' must have at most 1"]),
+    ({"properties": {"propertyNames": False}}, {"propertyNames": 1}, ["propertyNames: is not allowed"]),
+    ({"anyOf": [{"type": "string"}, {"type": "null"}]}, 5, ["fits none of 2 alternatives"]),
+    ({"oneOf": [{"type": "string"}, {"type": "null"}]}, 5, ["fits none of 2 alternatives"]),
+    ({"oneOf": [{"minimum": 1}, {"minimum": 2}]}, 5, ["fits more than one of 2 alternatives, not exactly one"]),
+    ({"not": {"type": "integer"}}, 5, ["fits what 'not' forbids"]),
+    ({"prefixItems": [{}], "items": False}, [1, 2], ["has items past those that are allowed"]),
+    ({"$schema": DRAFT_7, "items": [{}], "additionalItems": False}, [1, 2], ["has items past those that are allowed"]),
+    ({"prefixItems": [{}], "unevaluatedItems": False}, [1, 2], ["has items past those that are allowed"]),
+    ({"unevaluatedProperties": False}, {"a": 1}, ["has keys past those that are allowed"]),
+    ({"type": "integer"}, True, ["must be of type integer"]),
+    (True, b"{", ["EOF while parsing"]),
+    (True, b"NaN", ["expected value"]),
+    (True, float("nan"), ["JSON has no NaN and no infinity"]),
+    (True, threading.Lock(), ["lock can't be turned into JSON"]),
+    (True, "\ud800", ["surrogates not allowed"]),
+    (True, b"[" * 1000, ["recursion limit exceeded"]),
+    (RECURSIVE, nested(190), [DEEP]),
+    ({"multipleOf": 0.5}, b"1" + b"0" * 400, [DEEP]),
+]
+
+
+@pytest.mark.parametrize(("schema", "payload", "faults"), UNFIT)
+def test_a_payload_that_does_not_fit_its_schema_is_refused_with_a_line_for_each_fault(
+    schema: Any, payload: Any, faults: list[str]
+) -> None:
+    order, state = waiting(lambda _: Wait("w", On("a", plain, schema=schema)))
+    before = dump(order, state)
+    why = "run 'run-1': the payload for event 'a' does not fit its schema:\n  - "
+    with pytest.raises(InvalidPayloadError, match=why) as caught:
+        handle_callback("a", order, state, payload)
+    assert len(caught.value.faults) == len(faults), caught.value.faults
+    for got, fault in zip(caught.value.faults, faults, strict=True):
+        assert fault in got
+    assert dump(order, state) == before
+
+
+SECRET = "hunter2"
+QUOTED: list[Any] = [
+    {"type": "integer"},
+    {"enum": [1]},
+    {"const": 1},
+    {"pattern": "^x"},
+    {"maxLength": 1},
+    {"anyOf": [{"type": "null"}]},
+    {"oneOf": [True, True]},
+    {"not": True},
+    False,
+]
+
+
+@pytest.mark.parametrize("schema", QUOTED)
+def test_a_payload_that_its_schema_refuses_is_not_quoted_anywhere(schema: Any) -> None:
+    everywhere = {"items": schema, "additionalProperties": schema, "allOf": [schema]}
+    order, state = waiting(lambda _: Wait("w", On("a", schema=everywhere)))
+    for payload in (SECRET, [SECRET], {"a": SECRET}):
+        with pytest.raises(InvalidPayloadError) as caught:
+            handle_callback("a", order, state, payload)
+        assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+UNUSABLE: list[tuple[Any, str]] = [
+    ({"type": "intger"}, "$.type: 'intger' is not valid"),
+    ({"properties": {"a": {"minimum": "x"}}}, "$.properties.a.minimum: 'x' is not of type 'number'"),
+    ({"pattern": "["}, "$.pattern: '[' is not a 'regex'"),
+    (
+        {"$schema": "https://example.com/mine"},
+        '$.$schema: "https://example.com/mine" is not known; known are https://json-schema',
+    ),
+    ({"$schema": 5}, "$.$schema: 5 is not known"),
+    ({"$ref": "https://example.com/other"}, '$ref "https://example.com/other" leads nowhere; nothing is fetched'),
+    ({"items": {"$ref": "#/$defs/nope"}}, '$ref "#/$defs/nope" leads nowhere'),
+    ({"allOf": [{"$dynamicRef": "#nope"}]}, '$dynamicRef "#nope" leads nowhere'),
+    ({"$ref": "#/x/a", "x": [1]}, '$ref "#/x/a" leads nowhere'),
+    ({"$ref": "#/title", "title": "x"}, '$ref "#/title" does not lead to a schema'),
+    ({"$ref": "#/x", "x": {"type": "y"}}, "#/x: $.type: 'y' is not valid"),
+    ({"$ref": "#/x", "x": {"$ref": "file:///etc/passwd"}}, '$ref "file:///etc/passwd" leads nowhere'),
+    ({"$ref": "#"}, "its references go round in circles, or it is nested too deeply"),
+    ({"enum": [{1}]}, "it is no JSON: Object of type set is not JSON serializable"),
+    ({"maximum": float("inf")}, "it is no JSON: Out of range float values"),
+    ({"const": "\ud800"}, "it is no JSON: "),
+]
+
+
+@pytest.mark.parametrize(("schema", "why"), UNUSABLE)
+def test_a_schema_that_can_not_be_used_is_the_definitions_fault(schema: Any, why: str) -> None:
+    order, state = waiting(lambda _: Wait("w", On("a", schema=schema)))
+    before = dump(order, state)
+    for _ in range(2):  # not remembered as one that can
+        with pytest.raises(DefinitionError) as caught:
+            handle_callback("a", order, state, 5)
+        assert f"run 'run-1': the schema of event 'a' can't be used: {why}" in str(caught.value)
+    assert dump(order, state) == before
+
+
+@pytest.mark.parametrize(
+    ("on", "payload", "name", "kept"),
+    [
+        (lambda o: On("a", into="payment", schema=LINES), b'{"amount":1}', "payment", Payment(Decimal(1))),
+        (lambda o: On("a", plain, into="count", schema={"type": "integer"}), 1.0, "count", 1),
+        (lambda o: On("a", into="anything", schema=True), (1,), "anything", [1]),
+        (lambda o: On("a", into=lambda v: setattr(o, "anything", v), schema=True), (1,), "anything", [1]),
+        (lambda o: On("a", Bridge(), into="anything", schema={"type": "array"}), b"[1]", "anything", [1]),
+    ],
+)
+def test_into_keeps_what_fits_the_schema_as_the_fields_type(on: Any, payload: Any, name: str, kept: Any) -> None:
+    order, state = waiting(lambda self: Wait("w", on(self)))
+    handle_callback("a", order, state, payload)
+    assert getattr(order, name) == kept
+    assert type(getattr(order, name)) is type(kept)
+
+
+def test_what_fits_the_schema_but_not_the_field_is_refused() -> None:
+    order, state = waiting(lambda _: Wait("w", On("a", into="count", schema=True)))
+    with pytest.raises(InvalidPayloadError, match="can't be kept in 'count':\n  - not a int"):
+        handle_callback("a", order, state, "x")
+
+
+def test_a_handle_object_gets_the_payload_unparsed_once_it_fits_the_schema() -> None:
+    bridge = Bridge()
+    order, state = waiting(lambda _: Wait("w", On("a", bridge, schema={"type": "array"})))
+    with pytest.raises(InvalidPayloadError, match="must be of type array"):
+        handle_callback("a", order, state, b"5")
+    assert bridge.calls == []
+    assert handle_callback("a", order, state, b"[5]") == b"[5]"
+
+
+def test_a_handler_gets_what_fits_the_schema_and_then_the_item() -> None:
+    @dataclass
+    class Votes:
+        log: list[Any] = field(default_factory=list)
+
+        @classmethod
+        def definition(cls) -> Statement:
+            return ForEach("each", lambda w: ["ann", "bob"], Wait("w", On("vote", cls.vote, schema={"enum": ["yes", "no"]})))
+
+        def vote(self, vote: int, name: str) -> None:
+            self.log.append((name, vote))
+
+    votes, state = Votes(), State.new("run-1", "Votes")
+    resume(votes, state)
+    handle_callback("vote", votes, state, b'"yes"')
+    assert votes.log == [("ann", "yes")]
+
+
+def test_a_schema_leaves_the_payload_without_a_type_of_its_own() -> None:
+    from flowstmt.handlers import payload_type
+
+    assert payload_type(On(PAID, typed(int), into="payment", schema=LINES), Order(), 0) is Any
+
+
+def test_a_schema_is_made_ready_once_for_all_its_builds() -> None:
+    from flowstmt.schemas import schema_validator
+
+    first = schema_validator({"type": "object", "required": ["a"]})
+    assert schema_validator({"required": ("a",), "type": "object"}) is first
+    assert schema_validator({"required": ["b"], "type": "object"}) is not first
+
+
+def test_an_event_without_a_schema_does_not_load_jsonschema() -> None:
+    script = """
+import sys
+from dataclasses import dataclass
+from flowstmt import On, State, Wait, handle_callback, resume
+
+@dataclass
+class Order:
+    paid: int = 0
+
+    def definition(self):
+        return Wait("w", On("paid", into="paid"), On("told", lambda payload: payload, schema={"type": "null"}))
+
+for event, payload in (("paid", 5), ("told", None)):
+    order, state = Order(), State.new("run-1", "Order")
+    resume(order, state)
+    handle_callback(event, order, state, payload)
+    print("jsonschema" in sys.modules)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent
+    )
+    assert told.stdout.split() == ["False", "True"]
 
 
 # --- objects that are handler and via at once ---

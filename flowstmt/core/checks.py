@@ -250,7 +250,7 @@ class Checker:
         else:
             self.fault(node, f"into must be the name of a field or a callable, not {_short(into)}")
 
-    def _handler(self, node: Node, handler: Any) -> None:
+    def _handler(self, node: Node, handler: Any, *, typed: bool) -> None:
         if handler is None:
             return
         if not callable(handler) and hasattr(handler, "handle"):
@@ -263,7 +263,8 @@ class Checker:
             self.fault(node, f"handler must be a callable or an object with 'handle', not {_short(handler)}")
         else:
             self._call(node, "handler", handler, optional=1)
-            self._payload(node, handler)
+            if typed:
+                self._payload(node, handler)
             self._note_async(node, "handler", handler)
 
     def _payload(self, node: Node, handler: Any) -> None:
@@ -348,8 +349,10 @@ def _check_wait(checker: Checker, node: Node, statement: Wait) -> None:
 
 
 def _check_on(checker: Checker, node: Node, statement: On) -> None:
-    checker._handler(node, statement.handler)
+    checker._handler(node, statement.handler, typed=statement.schema is None)
     checker._into(node, statement.into)
+    if statement.schema is not None and not isinstance(statement.schema, dict | bool):
+        checker.fault(node, f"schema must be a JSON Schema, a dict or a bool, not {_short(statement.schema)}")
     if statement.via is not None:
         checker._via(node, statement.via)
         if not callable(statement.handler) and hasattr(statement.handler, "handle"):

@@ -301,10 +301,11 @@ class On(Statement):
     """An event that a callback fires; ``handler`` takes its payload, and its return value goes to the caller.
 
     ``event`` is a name or an ``Event`` token; ``into`` keeps the payload in a field; ``via`` is an object whose
-    ``setup(request)`` and ``teardown(request, handled)`` prepare and clean up outside.
+    ``setup(request)`` and ``teardown(request, handled)`` prepare and clean up outside. ``schema`` is a JSON Schema that the
+    payload must fit, instead of what the handler annotates: the handler then gets plain JSON values.
     """
 
-    __slots__ = ("body", "event", "handler", "into", "name", "via", "was")
+    __slots__ = ("body", "event", "handler", "into", "name", "schema", "via", "was")
 
     def __init__(
         self,
@@ -313,6 +314,7 @@ class On(Statement):
         *body: Statement,
         into: str | Callable[..., Any] | None = None,
         via: Any = None,
+        schema: dict[str, Any] | bool | None = None,
         was: tuple[str, ...] = (),
     ) -> None:
         self.event = event
@@ -326,6 +328,7 @@ class On(Statement):
         self.into = into
         self.via = via
         self.was = was
+        self.schema = schema
 
 
 class Timeout(Statement):
