@@ -1,16 +1,21 @@
-"""Every status that flowstmt assigns while the suite runs is held against the transition tables.
+"""What flowstmt does while the suite runs is held against what is written down about it.
 
-The tables are not looked up on the hot path; this is what makes them true.
+Every status that is assigned, against the transition tables, which are not looked up on the hot path; every snapshot that is
+dumped, against the published schema. This is what makes them true.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
+import orjson
 import pytest
 
+import flowstmt.snapshot
 from flowstmt.core.state import EVENT_TRANSITIONS, RUN_TRANSITIONS, THREAD_TRANSITIONS, State, Thread, WaitEvent
 
 Transition = tuple[str, Any, Any]
@@ -83,3 +88,48 @@ def transitions(watched_classes: Watch) -> Iterator[Watch]:
     _WATCH.forbidden.clear()
     yield _WATCH
     assert not _WATCH.forbidden
+
+
+SNAPSHOT_SCHEMA = Path(flowstmt.snapshot.__file__).with_name("snapshot.schema.json")
+
+# The package itself needs no such speed, and not this dependency: a suite that dumps tens of thousands of snapshots does.
+_SNAPSHOTS = jsonschema_rs.validator_for(orjson.loads(SNAPSHOT_SCHEMA.read_bytes()))
+
+
+@pytest.fixture(scope="session")
+def watched_dump() -> Iterator[list[str]]:
+    """Snapshots that do not fit the schema, and why."""
+    unfit: list[str] = []
+    enclosed = flowstmt.snapshot._enclosed
+    seen: set[int] = set()
+
+    def watched(*parts: Any) -> bytes:
+        blob = enclosed(*parts)
+        # The same run is killed in many places, and dumped the same way each time.
+        if (mark := hash(blob)) in seen:
+            return blob
+        if not _SNAPSHOTS.is_valid(document := orjson.loads(blob)):
+            error = next(_SNAPSHOTS.iter_errors(document))
+            unfit.append(f"{error.instance_path}: {error.message} in {blob[:2000]!r}")
+        else:
+            seen.add(mark)
+        return blob
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flowstmt.snapshot, "_enclosed", watched)
+        yield unfit
+
+
+@pytest.fixture(autouse=True)
+def snapshots(watched_dump: list[str]) -> Iterator[list[str]]:
+    """Fails a test in which a snapshot was dumped that does not fit the schema; gives those that did not."""
+    watched_dump.clear()
+    yield watched_dump
+    assert not watched_dump
+
+
+@pytest.fixture
+def odd_states(snapshots: list[str]) -> Iterator[None]:
+    """For tests that dump states which they have edited by hand, and no run could have left."""
+    yield
+    snapshots.clear()

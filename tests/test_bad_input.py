@@ -648,6 +648,7 @@ STANDS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.usefixtures("odd_states")
 @pytest.mark.parametrize("drive", DRIVERS)
 @pytest.mark.parametrize(("change", "match"), [pytest.param(change, match, id=name) for name, change, match in STANDS])
 def test_a_thread_that_stands_where_it_can_not_is_a_position_error(drive: Driver, change: Any, match: str) -> None:
@@ -659,6 +660,7 @@ def test_a_thread_that_stands_where_it_can_not_is_a_position_error(drive: Driver
     assert order.log == ["act"]
 
 
+@pytest.mark.usefixtures("odd_states")
 @pytest.mark.parametrize("drive", DRIVERS)
 @pytest.mark.parametrize("status", ["Failed", "Cancelled", "Finished", "Resuming", "Waiting"])
 def test_every_status_of_a_loaded_run_is_taken_or_refused_with_a_word(drive: Driver, status: str) -> None:
@@ -671,6 +673,7 @@ def test_every_status_of_a_loaded_run_is_taken_or_refused_with_a_word(drive: Dri
         assert dump(order, state) == before
 
 
+@pytest.mark.usefixtures("odd_states")
 @pytest.mark.parametrize("drive", DRIVERS)
 def test_a_thread_of_a_go_that_is_gone_is_a_position_error(drive: Driver) -> None:
     document = json.loads(dump(*waiting()))
@@ -706,6 +709,7 @@ def test_a_run_of_another_workflow_is_a_position_error(drive: Driver) -> None:
     assert dump(another, state) == before
 
 
+@pytest.mark.usefixtures("odd_states")
 @given(st.data())
 def test_no_edited_state_raises_anything_but_a_flowstmt_error(data: st.DataObject) -> None:
     """Any one value of a saved state is replaced by any other; whatever loads either runs or is refused."""

@@ -810,6 +810,7 @@ def document_of(state: Any) -> bytes:
     return json.dumps({"format": 1, "workflow": "Frozen", "version": 1, "data": {"lines": []}, "state": state}).encode()
 
 
+@pytest.mark.usefixtures("odd_states")
 def test_every_key_of_a_state_survives_a_trip() -> None:
     blob = document_of(full_state())
     order, state = load(Frozen, blob)
@@ -871,6 +872,7 @@ def refusal(state: Any) -> str | None:
 SHAPES: list[Any] = [None, True, -1, 1.5, "", "nonsense", "2026-01-02T03:04:05", [], {}, [None], {"a": 1}, "9" * 100]
 
 
+@pytest.mark.usefixtures("odd_states")
 @pytest.mark.parametrize("path", paths_of(full_state()), ids=json_path)
 def test_every_wrong_shape_in_a_state_is_refused_with_its_path(path: tuple[Any, ...]) -> None:
     refused = 0
@@ -1192,6 +1194,7 @@ plain = st.recursive(
 )
 
 
+@pytest.mark.usefixtures("odd_states")
 @given(st.lists(plain, max_size=4), plain)
 def test_random_json_values_come_back_as_they_were(items: list[Any], value: Any) -> None:
     order, state = Untyped(items), fresh()

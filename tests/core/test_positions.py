@@ -182,6 +182,7 @@ def test_a_fired_event_that_is_gone_is_refused():
     assert "Wait 'w' has no event 'e', which fired" in message
 
 
+@pytest.mark.usefixtures("odd_states")
 def test_a_go_that_is_gone_is_refused_by_a_thread_that_has_not_started():
     work, state = load(
         workflow(lambda w: S(Go("t", step("x")), Join("j", "t"))),
@@ -194,6 +195,7 @@ def test_a_go_that_is_gone_is_refused_by_a_thread_that_has_not_started():
     assert "the definition has no Go 't'" in refused(blob, lambda w: step("x"))
 
 
+@pytest.mark.usefixtures("odd_states")
 @pytest.mark.parametrize(
     ("change", "part"),
     [
@@ -392,6 +394,7 @@ def test_an_event_that_has_lost_its_via_is_a_teardown_error():
     assert [f"{event.name} {event.status}" for event in state.threads[0].events] == ["e TeardownError", "g Setup"]
 
 
+@pytest.mark.usefixtures("odd_states")
 @pytest.mark.parametrize(
     ("thread", "change", "part"),
     [
