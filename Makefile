@@ -12,7 +12,7 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench diagrams clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,7 +32,7 @@ endif
 lint: $(DEV)  ## check format, rules, types and imports
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(PY) -m mypy $(wildcard flowstmt tests examples benchmarks)
+	$(PY) -m mypy $(wildcard flowstmt tests examples benchmarks docs)
 	$(VENV)/bin/lint-imports
 
 format: $(DEV)  ## put code into the format that lint wants
@@ -41,6 +41,9 @@ format: $(DEV)  ## put code into the format that lint wants
 
 bench: $(CORE)  ## measure speed
 	$(PY) benchmarks/run.py
+
+diagrams: $(CORE)  ## draw docs/states.md anew, from the transition tables
+	$(PY) docs/draw_states.py
 
 clean:  ## remove .venv and everything else that was made
 	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

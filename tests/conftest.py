@@ -21,7 +21,7 @@ from flowstmt.core.state import EVENT_TRANSITIONS, RUN_TRANSITIONS, THREAD_TRANS
 Transition = tuple[str, Any, Any]
 """(class name, status before, status after)."""
 
-TABLES: Mapping[type[Any], Mapping[Any, frozenset[Any]]] = {
+TABLES: Mapping[type[Any], Mapping[Any, Mapping[Any, str]]] = {
     Thread: THREAD_TRANSITIONS,
     WaitEvent: EVENT_TRANSITIONS,
     State: RUN_TRANSITIONS,

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+
+from flowstmt.core.state import EVENT_TRANSITIONS, RUN_TRANSITIONS, THREAD_TRANSITIONS
 
 ROOT = Path(__file__).parent.parent
 GUIDES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -49,7 +54,7 @@ def test_every_python_block_runs(document, tmp_path, monkeypatch):
 @every_document
 def test_every_block_says_its_language(document):
     fences = re.findall(r"^```.*$", document.read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(fences[::2]) <= {"```python", "```sh", "```json", "```text"}
+    assert set(fences[::2]) <= {"```python", "```sh", "```json", "```text", "```mermaid"}
     assert set(fences[1::2]) <= {"```"}
 
 
@@ -67,6 +72,22 @@ def test_every_make_target_exists(document):
 def test_every_link_leads_somewhere(document):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text(encoding="utf-8")):
         assert "://" in target or (document.parent / target).exists(), target
+
+
+def test_the_diagrams_of_the_states_are_those_of_the_tables():
+    drawn = runpy.run_path(str(ROOT / "docs" / "draw_states.py"))["page"]()
+    committed = (ROOT / "docs" / "states.md").read_text(encoding="utf-8")
+    assert committed == drawn, "docs/states.md is not what the transition tables say: run `make diagrams`"
+
+
+def test_every_transition_of_the_tables_is_drawn():
+    diagrams = [source for _, source in blocks(ROOT / "docs" / "states.md", "mermaid")]
+    tables: list[Mapping[Any, Mapping[Any, str]]] = [RUN_TRANSITIONS, THREAD_TRANSITIONS, EVENT_TRANSITIONS]
+    for diagram, table in zip(diagrams, tables, strict=True):
+        found = set(re.findall(r"^    (\w+) --> (\w+): (.+)$", diagram, re.MULTILINE))
+        assert found == {(before, after, why) for before, afters in table.items() for after, why in afters.items()}
+        assert "[*] --> " in diagram
+        assert " --> [*]" in diagram
 
 
 def test_the_layout_has_a_line_for_every_module():

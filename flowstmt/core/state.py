@@ -14,7 +14,8 @@ position to the next stop. Each stop has a status of its own, because what ends 
 An event that has something outside (``via``) is set up after the checkpoint that says so, and torn down after the
 checkpoint that says so: a crash in between repeats the call, and never forgets it.
 
-The tables are not looked up on the hot path: the test suite holds every assignment that it sees against them.
+The tables are not looked up on the hot path: the test suite holds every assignment that it sees against them. They also say
+why; ``docs/draw_states.py`` draws them.
 """
 
 from __future__ import annotations
@@ -120,27 +121,46 @@ AFTER_RESUME, AFTER_STEP, AFTER_CONDITION, AFTER_CALLBACK, AFTER_SETUP, AFTER_TE
 OVER = frozenset((WorkflowStatus.Finished, WorkflowStatus.Failed, WorkflowStatus.Cancelled))
 """The statuses of a run in which nothing is left to do but teardowns."""
 
-RUN_TRANSITIONS: Mapping[WorkflowStatus, frozenset[WorkflowStatus]] = {
-    RUN_RESUMING: frozenset((RUN_RESUMING, RUN_WAITING, RUN_FINISHED)),
-    RUN_WAITING: frozenset((RUN_WAITING, RUN_RESUMING, RUN_FINISHED)),
-    RUN_FINISHED: frozenset(),
+RUN_TRANSITIONS: Mapping[WorkflowStatus, Mapping[WorkflowStatus, str]] = {
+    RUN_RESUMING: {
+        RUN_RESUMING: "a checkpoint, more can run",
+        RUN_WAITING: "all threads are parked",
+        RUN_FINISHED: "main returns",
+    },
+    RUN_WAITING: {
+        RUN_WAITING: "a checkpoint, all are parked again",
+        RUN_RESUMING: "a callback, a timer or a condition lets a thread go on",
+        RUN_FINISHED: "main returns",
+    },
+    RUN_FINISHED: {},
+}
+"""What a status may become, and why."""
+
+THREAD_TRANSITIONS: Mapping[ThreadStatus, Mapping[ThreadStatus, str]] = {
+    RESUMING: {
+        EXECUTING: "reaches a Step",
+        WAITING_EVENT: "reaches a Wait",
+        WAITING_CONDITION: "reaches a WaitFor or a Join",
+        WAITING_TIME: "reaches a Sleep",
+        ENDED: "returns, or main does",
+    },
+    EXECUTING: {RESUMING: "its action or handler returned", ENDED: "main returns"},
+    WAITING_EVENT: {RESUMING: "an event fires", ENDED: "main returns"},
+    WAITING_CONDITION: {
+        RESUMING: "the condition holds",
+        EXECUTING: "the condition of a WaitFor with a handler holds",
+        ENDED: "main returns",
+    },
+    WAITING_TIME: {RESUMING: "the instant has come", ENDED: "main returns"},
+    ENDED: {},
 }
 
-THREAD_TRANSITIONS: Mapping[ThreadStatus, frozenset[ThreadStatus]] = {
-    RESUMING: frozenset((EXECUTING, WAITING_EVENT, WAITING_CONDITION, WAITING_TIME, ENDED)),
-    EXECUTING: frozenset((RESUMING, ENDED)),
-    WAITING_EVENT: frozenset((RESUMING, ENDED)),
-    WAITING_CONDITION: frozenset((RESUMING, EXECUTING, ENDED)),
-    WAITING_TIME: frozenset((RESUMING, ENDED)),
-    ENDED: frozenset(),
-}
-
-EVENT_TRANSITIONS: Mapping[EventStatus, frozenset[EventStatus]] = {
-    PENDING_SETUP: frozenset((SET_UP, SETUP_ERROR, PENDING_TEARDOWN)),
-    SETUP_ERROR: frozenset((SET_UP, SETUP_ERROR, PENDING_TEARDOWN)),
-    SET_UP: frozenset((PENDING_TEARDOWN,)),
-    PENDING_TEARDOWN: frozenset((TEARDOWN_ERROR,)),
-    TEARDOWN_ERROR: frozenset((TEARDOWN_ERROR,)),
+EVENT_TRANSITIONS: Mapping[EventStatus, Mapping[EventStatus, str]] = {
+    PENDING_SETUP: {SET_UP: "its setup worked", SETUP_ERROR: "its setup failed", PENDING_TEARDOWN: "its Wait has ended"},
+    SETUP_ERROR: {SET_UP: "its setup worked", SETUP_ERROR: "its setup failed again", PENDING_TEARDOWN: "its Wait has ended"},
+    SET_UP: {PENDING_TEARDOWN: "its Wait has ended"},
+    PENDING_TEARDOWN: {TEARDOWN_ERROR: "its teardown failed"},
+    TEARDOWN_ERROR: {TEARDOWN_ERROR: "its teardown failed again"},
 }
 
 
