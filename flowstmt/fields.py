@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import sys
 from collections.abc import Callable
 from math import isfinite
 from types import NoneType, UnionType
-from typing import Annotated, Any, NotRequired, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 import orjson
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
 
 from flowstmt.codec import Adapter, adapter_for, faults_of
 from flowstmt.errors import StateError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 __all__ = ["Fields", "fields_of"]
 
@@ -75,7 +78,7 @@ class Fields:
                 self.transient.append(field.name)
             if field.init:
                 self._init.add(field.name)
-            if isinstance(field.default, FieldInfo):  # pydantic's dataclasses take Field(...) as well
+            if _is_pydantic_field(field.default):  # pydantic's dataclasses take Field(...) as well
                 self._pydantic_field(field.name, field.default)
             elif field.default_factory is not dataclasses.MISSING:
                 self._defaults[field.name] = field.default_factory
@@ -212,6 +215,12 @@ class Fields:
         for name, value in values.items():
             object.__setattr__(workflow, name, value)
         return workflow
+
+
+def _is_pydantic_field(default: Any) -> TypeGuard[FieldInfo]:
+    # Whoever made one has loaded the module. Loaded here, it would take a tenth of ``import flowstmt``.
+    loaded = sys.modules.get("pydantic.fields")
+    return loaded is not None and isinstance(default, loaded.FieldInfo)
 
 
 def fields_of(cls: type[Any]) -> Fields:

@@ -96,10 +96,22 @@ def test_every_public_thing_says_what_it_is_for() -> None:
 
 def test_importing_flowstmt_loads_no_extra() -> None:
     """``jsonschema`` is needed by one argument of one statement, the rest by nobody who doesn't ask."""
-    script = "import sys, flowstmt; print(*sorted(sys.modules))"
-    loaded = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent
-    ).stdout.split()
+    loaded = loaded_by("import flowstmt")
     assert "flowstmt.drive" in loaded
     unwanted = "jsonschema asyncio sqlite3 psycopg fastapi starlette opentelemetry hypothesis pytest flowstmt.testing"
-    assert not set(unwanted.split()) & set(loaded)
+    assert not set(unwanted.split()) & loaded
+
+
+def test_importing_flowstmt_loads_no_more_of_its_dependencies_than_their_entrances_do() -> None:
+    """``pydantic.fields``, say, takes as long to load as all of flowstmt; who has no use for it should not wait for it."""
+    more = loaded_by("import flowstmt") - loaded_by("from pydantic import TypeAdapter; import orjson")
+    theirs = {name for name in more if name.split(".")[0] not in {"flowstmt", *sys.stdlib_module_names}}
+    assert theirs == set()
+
+
+def loaded_by(imports: str) -> set[str]:
+    script = f"{imports}; import sys; print(*sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=Path(__file__).parent.parent
+    )
+    return set(found.stdout.split())
