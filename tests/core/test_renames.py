@@ -227,7 +227,7 @@ def test_a_thread_that_has_not_begun_is_found_by_the_old_name_of_its_go():
     work, state = opened(
         lambda w: Go("new", Wait("x", On("e")), was=("old",)), saved(lambda w: S(Wait("w", On("e"))), max_steps=0)
     )
-    state.threads.append(type(state.threads[0])(id="old:5", name="old", birth="b", parent="main"))
+    state.threads.append(type(state.threads[0])(id="old:5", name="old", birth="0123456789abcdef", parent="main"))
     work, state = opened(lambda w: S(Go("new", Wait("x", On("f")), was=("old",)), Wait("w", On("e"))), dump(work, state))
     resume(work, state, now=START)
     assert [(t.id, t.position) for t in state.threads] == [("main", "w"), ("new:5", "x")]
