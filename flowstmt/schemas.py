@@ -27,8 +27,10 @@ from jsonschema import (
     Draft201909Validator,
     Draft202012Validator,
     SchemaError,
+    ValidationError,
 )
 from jsonschema.protocols import Validator
+from jsonschema.validators import extend
 from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped] # jsonschema's own, without types
 from pydantic_core import from_json
 from referencing import Specification
@@ -37,12 +39,31 @@ from referencing.jsonschema import SchemaResource, specification_with
 
 __all__ = ["schema_faults", "schema_validator"]
 
+
+def _unique_items(validator: Validator, unique: Any, items: Any, _: Any) -> Iterator[ValidationError]:
+    if unique and validator.is_type(items, "array") and len({_mark(item) for item in items}) != len(items):
+        yield ValidationError("has an item twice")
+
+
+def _mark(value: Any) -> Any:
+    """Something hashable that is equal for values that are equal in JSON, where true is not 1."""
+    if isinstance(value, dict):
+        return "object", frozenset([(key, _mark(inner)) for key, inner in value.items()])
+    if isinstance(value, list):
+        return "array", tuple([_mark(inner) for inner in value])
+    return ("boolean", value) if isinstance(value, bool) else value
+
+
+# jsonschema compares every object of an array with every other: two thousand of them take it ten seconds.
 _DIALECTS: Mapping[str, type[Any]] = {
-    "https://json-schema.org/draft/2020-12/schema": Draft202012Validator,
-    "https://json-schema.org/draft/2019-09/schema": Draft201909Validator,
-    "http://json-schema.org/draft-07/schema": Draft7Validator,
-    "http://json-schema.org/draft-06/schema": Draft6Validator,
-    "http://json-schema.org/draft-04/schema": Draft4Validator,
+    uri: extend(cls, {"uniqueItems": _unique_items})  # type: ignore[no-untyped-call] # by its stubs
+    for uri, cls in (
+        ("https://json-schema.org/draft/2020-12/schema", Draft202012Validator),
+        ("https://json-schema.org/draft/2019-09/schema", Draft201909Validator),
+        ("http://json-schema.org/draft-07/schema", Draft7Validator),
+        ("http://json-schema.org/draft-06/schema", Draft6Validator),
+        ("http://json-schema.org/draft-04/schema", Draft4Validator),
+    )
 }
 _DEFAULT = next(iter(_DIALECTS))
 _NOTHING: dict[str, Any] = {"not": {}}
@@ -83,6 +104,8 @@ def _validator(written: str) -> Validator:
         raise ValueError(f"$.$schema: {_shown(dialect)} is not known; known are {', '.join(_DIALECTS)}")
     _check(cls, schema, "$")
     if isinstance(schema, dict):
+        # Or jsonschema would look the dialect up by itself wherever a reference leads back here.
+        schema.pop("$schema", None)
         specification = specification_with(dialect)
         root = specification.create_resource(schema)
         _check_references(cls, specification, root)

@@ -536,6 +536,29 @@ def test_a_payload_that_does_not_fit_its_schema_is_refused_with_a_line_for_each_
     assert dump(order, state) == before
 
 
+@pytest.mark.parametrize(
+    ("items", "unique"),
+    [
+        ([1, True, 0, False, None, "1", [], {}, [1], [True], {"a": 1}, {"a": True}, [[1]], "object"], True),
+        ([1, 1.0], False),
+        ([{"a": [1, {"b": 2}], "c": 0}, {"c": 0, "a": [1.0, {"b": 2}]}], False),
+        ([[1, 2], [2, 1]], True),
+        ([{"n": n} for n in range(20_000)], True),
+        ([{"n": n} for n in [*range(20_000), 5]], False),
+    ],
+)
+@pytest.mark.parametrize("dialect", [None, DRAFT_4, DRAFT_7])
+def test_items_are_told_apart_as_json_does_in_no_time(items: list[Any], unique: bool, dialect: str | None) -> None:
+    # By a reference to the whole: there too, nothing compares each item with every other.
+    schema = {"uniqueItems": True, "properties": {"more": {"$ref": "#"}}, **({"$schema": dialect} if dialect else {})}
+    order, state = waiting(lambda _: Wait("w", On("a", schema=schema)))
+    if unique:
+        assert handle_callback("a", order, state, {"more": items}) is None
+    else:
+        with pytest.raises(InvalidPayloadError, match="more: has an item twice"):
+            handle_callback("a", order, state, {"more": items})
+
+
 SECRET = "hunter2"
 QUOTED: list[Any] = [
     {"type": "integer"},
