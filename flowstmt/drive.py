@@ -299,8 +299,8 @@ def handle_callback(
     """Fire an event that a thread waits for; return what its handler returns.
 
     ``request`` is the event's name, its ``Event`` token, or a ``CallbackRequest``. ``payload`` in bytes is JSON, anything else
-    a value; it is validated against what the handler annotates. Save data and state before you acknowledge the callback,
-    then call ``resume``.
+    a value; it is validated against what the handler annotates, or the event's ``schema``. Save data and state before you
+    acknowledge the callback, then call ``resume``.
 
     Raises a ``CallbackError`` when it is refused, or whatever the handler raises: data and state are as they were.
 
