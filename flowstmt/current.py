@@ -95,7 +95,8 @@ class Current:
         self.over = False
         self._deps = caller.deps
         self._frames: list[Frame] = []
-        self._go = self._scope = ""
+        self._go = ""
+        self._scope = ""
         self._arg = None
         self._event = ""
         self.thread_id = self.position = self.birth = ""
@@ -116,10 +117,8 @@ class Current:
                 return
         node = caller.program.by_name.get(thread.position)
         self._frames = thread.frames
-        if node is None:
-            return
-        self._scope = node.scope
-        if node.go is not None and node.go.own_item is not None:
+        self._scope = "" if node is None else node.scope
+        if node is not None and node.go is not None and node.go.own_item is not None:
             self._go, self._arg = thread.name, thread.arg
 
     @property

@@ -68,7 +68,7 @@ class StateError(FlowstmtError):
 
 
 class PositionError(StateError):
-    """A thread stands at a position that the definition no longer has, or no longer has there."""
+    """A thread stands at a position that the definition no longer has, or no longer has there, under no old name either."""
 
 
 class StepError(FlowstmtError):

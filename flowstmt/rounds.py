@@ -443,23 +443,18 @@ def _set_up_or_tear_down(run: Run, thread: Thread, event: WaitEvent) -> Asks:
 
 def callback_round(run: Run, request: Request, payload: Any) -> Asks:
     """Take a callback, or refuse it with everything as it was; returns what its handler returned. Saving is the caller's."""
-    wanted = _request(request, run.state)
-    if run.state.status in OVER:
-        accept(run.program, run.state, wanted)  # refuses it
-    run.machine.begin()
-    try:
-        return (yield from _taken(run, wanted, payload))
-    except BaseException:
-        run.machine.take_back_names()
-        raise
-
-
-def _taken(run: Run, wanted: CallbackRequest, payload: Any) -> Asks:
     machine, state, workflow = run.machine, run.state, run.workflow
-    thread, node = accept(run.program, state, wanted)
-    on = machine.values[node.index]
-    given, kept = taken_payload(payload, on, workflow, int(run.program.class_style), state.run_id)
-    backup = Backup(workflow, thread)
+    wanted = _request(request, state)
+    if state.status not in OVER:
+        machine.begin()
+    try:
+        thread, node = accept(run.program, state, wanted)
+        on = machine.values[node.index]
+        given, kept = taken_payload(payload, on, workflow, int(run.program.class_style), state.run_id)
+        backup = Backup(workflow, thread)
+    except BaseException:
+        machine.take_back_names()
+        raise
     output = None
     run.kind = "handler"
     run.thread = thread
@@ -470,6 +465,7 @@ def _taken(run: Run, wanted: CallbackRequest, payload: Any) -> Asks:
             output = yield _handler_call(run, thread, node, given, payload)
     except BaseException:
         backup.put_back()
+        machine.take_back_names()
         raise
     now = run.clock()
     machine.turn = None

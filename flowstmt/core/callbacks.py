@@ -12,6 +12,7 @@ from copy import copy
 
 from flowstmt.core.nodes import Node
 from flowstmt.core.program import Program
+from flowstmt.core.renames import Renames
 from flowstmt.core.state import EXECUTING, OVER, RESUMING, WAITING_EVENT, CallbackRequest, State, Thread
 from flowstmt.core.statements import On
 from flowstmt.errors import (
@@ -29,7 +30,8 @@ __all__ = ["accept"]
 def accept(program: Program, state: State, request: CallbackRequest) -> tuple[Thread, Node]:
     """The thread that a request is for and the node of its event. Changes nothing; raises a ``CallbackError``."""
     _check_request(state, request)
-    request = _with_present_id(program, request)
+    if program.renames is not None:
+        request = _with_present_id(program.renames, request)
     if state.status not in OVER and (request.name in program.events or program.renames is not None):
         waiting = _meant(program, state, request)
         if len(waiting) == 1:
@@ -80,10 +82,8 @@ def _refusal(program: Program, state: State, request: CallbackRequest) -> Callba
     return NotWaitingError(f"{run}: nobody waits for event {name}{_instead(state, request)}. {_open_events(program, state)}")
 
 
-def _with_present_id(program: Program, request: CallbackRequest) -> CallbackRequest:
-    present = None
-    if program.renames is not None and request.thread_id is not None:
-        present = program.renames.thread_id(request.thread_id)
+def _with_present_id(renames: Renames, request: CallbackRequest) -> CallbackRequest:
+    present = None if request.thread_id is None else renames.thread_id(request.thread_id)
     if present is None:
         return request
     found = copy(request)

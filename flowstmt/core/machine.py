@@ -82,33 +82,29 @@ class Machine(Moves):
         status = self.state.status
         if status is not RUN_RESUMING and status is not RUN_WAITING:
             raise StateError(f"run {self.state.run_id!r} is {status}: nothing in this version of flowstmt moves it")
-        if self.program.renames is None:
-            self._meet()
-            return
-        self.rename()
+        if self.program.renames is not None:
+            self.rename()
         try:
-            self._meet()
+            check_positions(self.program, self.values, self.state)
+            self._reconciled = not self._has_other_events()
+            if self.state.raw:
+                self._restore_items()
         except BaseException:
             self.take_back_names()
             raise
 
     def rename(self) -> None:
         """Give what was saved under old names the present ones. ``begin`` does that, for a run that is not over."""
-        renames = self.program.renames
-        if renames is not None:
-            self._renamed = renames.apply(self.state)
+        if self.program.renames is not None:
+            self._renamed = self.program.renames.apply(self.state)
 
     def take_back_names(self) -> None:
         """Undo the renaming of ``begin``: what it led to was refused, and nothing may have changed."""
-        if self.program.renames is not None:
+        if self.program.renames is not None and self.state.status not in OVER:
             take_back(self._renamed)
 
-    def _meet(self) -> None:
-        """The state meets its definition: positions are checked, and items get the types of their consumers."""
-        check_positions(self.program, self.values, self.state)
-        self._reconciled = not self._has_other_events()
-        if not self.state.raw:
-            return
+    def _restore_items(self) -> None:
+        """Give the args and items of a state that was loaded the types of their consumers."""
         restored: list[tuple[Any, str, Any]] = []
         by_name = self.program.by_name
         for i, thread in enumerate(self.state.threads):
