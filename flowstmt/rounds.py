@@ -453,7 +453,7 @@ def callback_round(run: Run, request: Request, payload: Any) -> Asks:
         given, kept = taken_payload(payload, on, workflow, int(run.program.class_style), state.run_id)
         backup = Backup(workflow, thread)
     except BaseException:
-        machine.take_back_names()
+        machine.take_back_begin()
         raise
     output = None
     run.kind = "handler"
@@ -465,7 +465,7 @@ def callback_round(run: Run, request: Request, payload: Any) -> Asks:
             output = yield _handler_call(run, thread, node, given, payload)
     except BaseException:
         backup.put_back()
-        machine.take_back_names()
+        machine.take_back_begin()
         raise
     now = run.clock()
     machine.turn = None

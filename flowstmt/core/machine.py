@@ -60,9 +60,9 @@ class Machine(Moves):
     ``values`` are the statements of the latest build: a driver replaces them after data may have changed.
     """
 
-    __slots__ = ("_reconciled", "_renamed", "turn")
+    __slots__ = ("_begun", "_reconciled", "turn")
     _reconciled: bool
-    _renamed: Undo
+    _begun: Undo | None
     turn: Thread | None
     """Whose action is next: of the threads at a step, the one that arrived first. Known after ``settle``."""
 
@@ -82,6 +82,7 @@ class Machine(Moves):
         status = self.state.status
         if status is not RUN_RESUMING and status is not RUN_WAITING:
             raise StateError(f"run {self.state.run_id!r} is {status}: nothing in this version of flowstmt moves it")
+        self._begun = None
         if self.program.renames is not None:
             self.rename()
         try:
@@ -90,21 +91,24 @@ class Machine(Moves):
             if self.state.raw:
                 self._restore_items()
         except BaseException:
-            self.take_back_names()
+            self.take_back_begin()
             raise
 
     def rename(self) -> None:
         """Give what was saved under old names the present ones. ``begin`` does that, for a run that is not over."""
         if self.program.renames is not None:
-            self._renamed = self.program.renames.apply(self.state)
+            self._begun = self.program.renames.apply(self.state)
 
-    def take_back_names(self) -> None:
-        """Undo the renaming of ``begin``: what it led to was refused, and nothing may have changed."""
-        if self.program.renames is not None and self.state.status not in OVER:
-            take_back(self._renamed)
+    def take_back_begin(self) -> None:
+        """Undo what ``begin`` did to the state: what it led to was refused, and nothing may have changed."""
+        if self.state.status not in OVER and self._begun is not None:
+            take_back(self._begun)
 
     def _restore_items(self) -> None:
-        """Give the args and items of a state that was loaded the types of their consumers."""
+        """Give the args and items of a state that was loaded the types of their consumers.
+
+        Their JSON may change by that: fields with defaults that an older version of a type did not have are in it then.
+        """
         restored: list[tuple[Any, str, Any]] = []
         by_name = self.program.by_name
         for i, thread in enumerate(self.state.threads):
@@ -116,9 +120,10 @@ class Machine(Moves):
             for k, frame in enumerate(thread.frames):
                 item = self._restored(by_name[frame.statement], frame.item, f"{path}.frames[{k}].item")
                 restored.append((frame, "item", item))
-        for owner, key, value in restored:
+        begun = self._begun = self._begun if self._begun is not None else []
+        for owner, key, value in (*restored, (self.state, "raw", False)):
+            begun.append((owner, key, getattr(owner, key)))
             setattr(owner, key, value)
-        self.state.raw = False
 
     def _restored(self, node: Node, plain: Any, path: str) -> Any:
         scope = node.own_item

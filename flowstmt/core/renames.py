@@ -23,8 +23,8 @@ from flowstmt.errors import StateError
 
 __all__ = ["Renames", "Undo", "take_back"]
 
-Undo: TypeAlias = list[tuple[Any, str, str]]
-"""What had which name in which of its attributes."""
+Undo: TypeAlias = list[tuple[Any, str, Any]]
+"""What was what in which of its attributes."""
 
 
 class Renames:
@@ -98,7 +98,7 @@ def _put(undo: Undo, owner: Any, key: str, present: str | None) -> None:
 
 
 def take_back(undo: Undo) -> None:
-    """Give everything the name that it had."""
+    """Make everything what it was."""
     for owner, key, old in reversed(undo):
         setattr(owner, key, old)
     undo.clear()

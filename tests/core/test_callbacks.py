@@ -447,3 +447,43 @@ def test_a_callback_to_a_thread_beside_one_that_ended_with_events_left():
     run.take("e")
     assert run.resume().state.status == "Finished"
     assert [thread.id for thread in run.state.threads] == ["t:1", "t2"]
+
+
+@dataclass
+class OldLine:
+    sku: str
+
+
+@dataclass
+class NewLine:
+    sku: str
+    price: int = 7
+
+
+def _lines(line: Any) -> Any:
+    class Lines:
+        def definition(self):
+            return S(
+                ForEach("lines", [{"sku": "tea"}], Go("pack", Wait("w", On("packed", self.pack)))),
+                Wait("end", On("end", self.end)),
+            )
+
+        def pack(self, payload: int, item: line) -> None: ...  # type: ignore[valid-type]
+
+        def end(self) -> None:
+            raise RefusedError("not yet")
+
+    return dataclass(Lines)
+
+
+@pytest.mark.parametrize("call", [("nothing", None), ("packed", "no number"), ("end", None)])
+def test_a_refused_callback_leaves_items_as_an_older_type_wrote_them(call: tuple[str, Any]):
+    old, state = _lines(OldLine)(), State.new("r", "Lines")
+    resume(old, state)
+    blob = dump(old, state)
+    new, state = load(_lines(NewLine), blob)
+    with pytest.raises(CallbackError):
+        handle_callback(call[0], new, state, call[1])
+    assert dump(new, state) == blob
+    handle_callback("packed", new, state, 1)
+    resume(new, state)
