@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -39,7 +40,7 @@ from flowstmt import (
     dump,
     resume,
 )
-from flowstmt.testing import START, Advance, Callback, CrashError, Harness, Killed, explore
+from flowstmt.testing import START, Advance, Callback, CrashError, Harness, Killed, NotDeterministicError, explore
 
 HOUR = timedelta(hours=1)
 PAID: Event[int, str] = Event("paid", int, str)
@@ -667,3 +668,81 @@ def test_what_a_script_raises_names_its_step():
 def test_a_state_without_main_is_refused():
     with pytest.raises(StateError, match="run 'run-1' is Resuming, but has no thread 'main': make states with "):
         resume(Order(), State("run-1", "Order"))
+
+
+# --- what is not the same each time ---
+
+
+def odd(
+    rounds: Callable[[int], int] = lambda play: 2,
+    naps: Callable[[int], int] = lambda play: 1,
+    value: Callable[[int], int] = lambda play: 0,
+) -> Callable[[], Any]:
+    """Makes workflows that depend on how many were made before."""
+    plays: list[int] = []
+
+    @dataclass
+    class Odd:
+        n: int = 0
+
+        def definition(self) -> Statement:
+            return ForEach("rounds", lambda: range(rounds(len(plays))), Step("count", self.count))
+
+        async def count(self) -> None:
+            for _ in range(naps(len(plays))):
+                await asyncio.sleep(0)
+            self.n = value(len(plays))
+
+    def make() -> Odd:
+        plays.append(1)
+        return Odd()
+
+    return make
+
+
+def fails_in_play_3(play: int) -> int:
+    if play == 3:
+        raise LookupError("not today")
+    return play
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (odd(rounds=lambda play: 1 if play == 9 else 2), "it ended before it came to \"before action at 'count' .* #2\""),
+        (odd(value=lambda play: play), "data: first {'n': 1}, now {'n': 3}"),
+        (odd(value=fails_in_play_3), "it went through first, and raises now: StepError: .*LookupError: not today"),
+        (
+            odd(value=lambda play: play % 2, naps=lambda play: 2 if play == 3 else 1),
+            "where it came to .after the effect of action .* first, it comes to .at await 2 of action",
+        ),
+    ],
+    ids=["ends early", "differs", "raises", "suspends more often"],
+)
+def test_a_difference_that_no_crash_has_made_is_told_as_such(make: Callable[[], Any], told: str):
+    with pytest.raises(NotDeterministicError, match=r"^make\(\) and deps\(\) are not deterministic: .*" + told):
+        explore(make)
+
+
+def test_a_shorter_script_that_is_not_deterministic_is_none():
+    naps: list[int] = []
+
+    @dataclass
+    class Restless:
+        calm: bool = False
+        n: int = 0
+
+        def definition(self) -> Statement:
+            return S(
+                Wait("mood", On("calm", into="calm"), On("go")), If("calm", self.calm, Wait("w", On("go"))), Step("a", self.act)
+            )
+
+        async def act(self) -> None:
+            naps.append(1)
+            for _ in range(1 if self.calm else len(naps)):
+                await asyncio.sleep(0)
+            self.n = current().deps.pop()
+
+    script = [Callback("calm", True), Callback("go")]
+    with pytest.raises(CrashError, match=r"""Callback\("calm", True\),\n +Callback\("go"\),\n +\]"""):
+        explore(Restless, script, deps=lambda: [1, 2])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
@@ -15,6 +14,7 @@ from flowstmt.current import Current
 from flowstmt.drive import handle_callback, handle_callback_async, resume, resume_async
 from flowstmt.errors import CallbackError, SetupError
 from flowstmt.snapshot import dump, load
+from flowstmt.testing.suspensions import AsyncCalls, Killed
 
 __all__ = ["START", "Harness", "Killed", "Saved"]
 
@@ -24,10 +24,6 @@ START = datetime(2030, 1, 1, tzinfo=UTC)
 """Where the clock of a harness begins, if not told otherwise."""
 
 _RUNNABLE = (ThreadStatus.Executing, ThreadStatus.Resuming)
-
-
-class Killed(BaseException):
-    """The process is dead: raised by a probe, so that neither workflow nor driver can do anything about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +45,9 @@ class Harness(Generic[W]):
     With ``round_trip`` the objects are replaced by loaded ones after every step, so that nothing can hide outside of the
     snapshot; ``reload`` does it once, and is also what a crash does. ``invariant(workflow, state)`` is called at every
     checkpoint; let it raise, or return False, when something is wrong. ``probe(label)`` is called before and after every
-    save and every call; it may raise ``Killed``. Async workflows are driven by the async drivers; use the harness from
-    plain (not async) tests.
+    save and every call, and wherever an async call suspends; it may raise ``Killed``: what was suspended then stays so, as in
+    a dead process, until ``close``. Async workflows are driven by the async drivers; use the harness from plain (not async)
+    tests.
 
     >>> from dataclasses import dataclass
     >>> from flowstmt import On, Timeout, Wait
@@ -91,6 +88,7 @@ class Harness(Generic[W]):
         self._round_trip = round_trip
         self._invariant = invariant
         self._probe = probe
+        self._async_calls = AsyncCalls()
         self.snapshot = dump(workflow, self.state)
 
     @property
@@ -158,6 +156,10 @@ class Harness(Generic[W]):
         if (again := dump(self.workflow, self.state)) != self.snapshot:
             raise AssertionError(f"a loaded snapshot dumps to another one:\n  saved {self.snapshot!r}\n  again {again!r}")
 
+    def close(self) -> None:
+        """Unwind the async calls that a ``Killed`` left suspended. When the harness is collected, that is done too."""
+        self._async_calls.close()
+
     # --- what the drivers call ---
 
     def _save(self, kind: CheckpointType) -> None:
@@ -183,8 +185,13 @@ class Harness(Generic[W]):
         self._point(f"after {label}")
 
     def _point(self, label: str) -> None:
-        if self._probe is not None:
+        if self._probe is None:
+            return
+        try:
             self._probe(label)
+        except Killed:
+            self._async_calls.die()
+            raise
 
     def _note(self, current: Current, stage: str) -> str:
         label = f"{current.kind} at {current.position!r} (thread {current.thread_id})"
@@ -203,9 +210,11 @@ class Harness(Generic[W]):
         return result
 
     async def _invoke_async(self, current: Current, call: Callable[[], Any]) -> Any:
+        if self._async_calls.dead:
+            raise Killed("the process is dead")  # this task was about to start when another one was killed
         label = self._note(current, "call")
         self._point(f"before {label}")
-        result = await call()
+        result = await self._async_calls.watch(call, label, self._point)
         self._point(f"after the effect of {label}")
         self._returned(current)
         return result
@@ -214,7 +223,7 @@ class Harness(Generic[W]):
 
     def _resume(self, max_steps: int) -> None:
         if self._is_async():
-            _await(
+            self._async_calls.run(
                 resume_async(
                     self.workflow,
                     self.state,
@@ -230,7 +239,7 @@ class Harness(Generic[W]):
 
     def _call_back(self, request: Any, payload: Any) -> Any:
         if self._is_async():
-            return _await(
+            return self._async_calls.run(
                 handle_callback_async(
                     request, self.workflow, self.state, payload, now=self.now, deps=self._deps, invoke=self._invoke_async
                 )
@@ -240,7 +249,3 @@ class Harness(Generic[W]):
     def _is_async(self) -> bool:
         program, _ = program_for(self.workflow, self.state.run_id)
         return bool(program.async_places)
-
-
-def _await(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(coroutine)
