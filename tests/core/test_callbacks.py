@@ -460,28 +460,36 @@ class NewLine:
     price: int = 7
 
 
-def _lines(line: Any) -> Any:
-    class Lines:
-        def definition(self):
-            return S(
-                ForEach("lines", [{"sku": "tea"}], Go("pack", Wait("w", On("packed", self.pack)))),
-                Wait("end", On("end", self.end)),
-            )
+class Packing:
+    pack: Any
 
-        def pack(self, payload: int, item: line) -> None: ...  # type: ignore[valid-type]
+    def definition(self):
+        return S(
+            ForEach("lines", [{"sku": "tea"}], Go("pack", Wait("w", On("packed", self.pack)))),
+            Wait("end", On("end", self.end)),
+        )
 
-        def end(self) -> None:
-            raise RefusedError("not yet")
+    def end(self) -> None:
+        raise RefusedError("not yet")
 
-    return dataclass(Lines)
+
+@dataclass
+class OldPacking(Packing):
+    def pack(self, payload: int, item: OldLine) -> None: ...
+
+
+@dataclass
+class NewPacking(Packing):
+    def pack(self, payload: int, item: NewLine) -> None:
+        assert item == NewLine("tea", 7)
 
 
 @pytest.mark.parametrize("call", [("nothing", None), ("packed", "no number"), ("end", None)])
 def test_a_refused_callback_leaves_items_as_an_older_type_wrote_them(call: tuple[str, Any]):
-    old, state = _lines(OldLine)(), State.new("r", "Lines")
+    old, state = OldPacking(), State.new("r", "Packing")
     resume(old, state)
     blob = dump(old, state)
-    new, state = load(_lines(NewLine), blob)
+    new, state = load(NewPacking, blob)
     with pytest.raises(CallbackError):
         handle_callback(call[0], new, state, call[1])
     assert dump(new, state) == blob
