@@ -46,6 +46,7 @@ from flowstmt import (
     validate,
 )
 from flowstmt import drive as drivers
+from flowstmt.testing import Callback, CrashError, Harness, explore
 from tests.interleavings import World, every_interleaving
 
 
@@ -1537,3 +1538,80 @@ def test_threads_beside_each_other_each_do_their_steps_in_order(plan: list[list[
     assert [flow.done(i) for i in range(len(plan))] == [list(range(len(steps))) for steps in plan]
     assert most <= concurrency
     assert len(saved) == 1 + sum(map(len, plan))  # the first moves, and each outcome
+
+
+# --- killed wherever a process can die ---
+
+
+@dataclass
+class Gather:
+    """Pages by number, fetched at once, with a plain step beside them."""
+
+    pages: dict[int, str] = field(default_factory=dict)
+    counted: int = 0
+
+    def definition(self):
+        return S(
+            ForEach("pages", [0, 1], Go("fetch", Step("get", self.get, into=self.keep, concurrent=True), id=lambda page: page)),
+            Step("count", self.count),
+            Wait("more", On("more", into="counted")),
+            Join("all", "fetch"),
+            Return(lambda: sorted(self.pages)),
+        )
+
+    async def get(self, page: int) -> str:
+        for _ in range(page + 1):
+            await asyncio.sleep(0)
+        return f"page {page}"
+
+    def keep(self, text: str, page: int) -> None:
+        self.pages[page] = text
+
+    async def count(self) -> None:
+        self.counted += 1
+        await asyncio.sleep(0)
+        self.counted += 1
+
+
+@pytest.mark.parametrize("concurrency", [2, 3])
+def test_killed_anywhere_with_actions_in_flight_the_run_ends_as_if_nothing_had_happened(concurrency: int):
+    found = explore(Gather, [Callback("more", 7)], concurrency=concurrency)
+    assert found.undisturbed.result == [0, 1]
+    assert "at await 2 of action at 'get' (thread fetch:1)" in found.points
+    assert "at await 1 of action at 'count' (thread main)" in found.points
+    alone = explore(Gather, [Callback("more", 7)])
+    assert sorted(alone.points) == sorted(found.points)  # the same instants, in another order
+
+
+SEEN: list[int] = []
+
+
+class Forgetting(Gather):
+    """Does its work outside once, and counts on that."""
+
+    async def get(self, page: int) -> str:
+        SEEN.append(page)
+        await asyncio.sleep(0)
+        return f"page {page}, asked {SEEN.count(page)} times"
+
+
+def make_forgetting() -> Forgetting:
+    SEEN.clear()
+    return Forgetting()
+
+
+def test_a_failure_with_actions_in_flight_is_told_as_a_test_with_that_concurrency():
+    with pytest.raises(CrashError) as caught:
+        explore(make_forgetting, [Callback("more", 7)], concurrency=3)
+    assert "    concurrency=3,\n" in str(caught.value)
+    assert "asked 2 times" in str(caught.value)
+
+
+def test_a_round_trip_after_each_wave_of_actions_changes_nothing():
+    ends = []
+    for round_trip in (False, True):
+        harness = Harness(Gather(), round_trip=round_trip, concurrency=3)
+        harness.run()
+        harness.callback("more", 7)
+        ends.append((harness.result, harness.workflow.pages, harness.status))
+    assert ends[0] == ends[1] == ([0, 1], {0: "page 0", 1: "page 1"}, "Finished")

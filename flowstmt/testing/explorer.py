@@ -40,6 +40,7 @@ def explore(
     invariant: Callable[[W, State], Any] | None = None,
     now: datetime = START,
     deps: Callable[[], Any] | None = None,
+    concurrency: int = 1,
     kill_at: str | None = None,
 ) -> Exploration[W]:
     """Run ``script`` undisturbed, then once for every instant at which the process can die, and compare.
@@ -47,6 +48,8 @@ def explore(
     ``make()`` gives a new workflow object for each run; ``deps()`` what its actions get as ``current().deps``.
     ``invariant(workflow, state)`` is called at every checkpoint of every run; let it raise or return False.
     Callbacks that a crash lost before they were saved are handed in again, as a caller without an answer does.
+    With ``concurrency``, actions of concurrent steps are in flight together: keep their results by key, since a crash may
+    change the order in which they come in.
     ``kill_at`` is one of the ``points`` of an earlier exploration: the run is killed there only. If it has no such point
     any more, it is killed everywhere.
 
@@ -67,7 +70,7 @@ def explore(
     >>> len(explore(Order, [Callback("paid", 5)]).points)
     10
     """
-    scenario = Scenario(make, invariant, now, deps)
+    scenario = Scenario(make, invariant, now, deps, concurrency)
     found = examine(scenario, script, kill_at=kill_at)
     if isinstance(found, Exploration):
         return found

@@ -46,8 +46,8 @@ class Harness(Generic[W]):
     snapshot; ``reload`` does it once, and is also what a crash does. ``invariant(workflow, state)`` is called at every
     checkpoint; let it raise, or return False, when something is wrong. ``probe(label)`` is called before and after every
     save and every call, and wherever an async call suspends; it may raise ``Killed``: what was suspended then stays so, as in
-    a dead process, until ``close``. Async workflows are driven by the async drivers; use the harness from plain (not async)
-    tests.
+    a dead process, until ``close``. Async workflows are driven by the async drivers, and so is every workflow with a
+    ``concurrency`` of more than one; use the harness from plain (not async) tests.
 
     >>> from dataclasses import dataclass
     >>> from flowstmt import On, Timeout, Wait
@@ -73,6 +73,7 @@ class Harness(Generic[W]):
         now: datetime = START,
         deps: Any = None,
         round_trip: bool = False,
+        concurrency: int = 1,
         invariant: Callable[[W, State], Any] | None = None,
         probe: Callable[[str], None] | None = None,
     ) -> None:
@@ -86,6 +87,7 @@ class Harness(Generic[W]):
         self._cls = type(workflow)
         self._deps = deps
         self._round_trip = round_trip
+        self._concurrency = concurrency
         self._invariant = invariant
         self._probe = probe
         self._async_calls = AsyncCalls()
@@ -108,7 +110,7 @@ class Harness(Generic[W]):
         """
         while True:
             try:
-                self._resume(1 if self._round_trip else 10_000)
+                self._resume(self._concurrency if self._round_trip else 10_000)
             except SetupError as error:
                 self.trace.append(f"SetupError: {'; '.join(error.failures)}")
             if self._round_trip:
@@ -163,6 +165,8 @@ class Harness(Generic[W]):
     # --- what the drivers call ---
 
     def _save(self, kind: CheckpointType) -> None:
+        if self._async_calls.dead:
+            raise Killed("the process is dead")  # it died in an action in flight
         # What is not saved by a driver, but by who called it, reads as such.
         label = "save after the callback" if kind is CheckpointType.afterCallback else f"save {kind}"
         self._point(f"before {label}")
@@ -232,6 +236,7 @@ class Harness(Generic[W]):
                     deps=self._deps,
                     max_steps=max_steps,
                     invoke=self._invoke_async,
+                    concurrency=self._concurrency,
                 )
             )
             return
@@ -248,4 +253,4 @@ class Harness(Generic[W]):
 
     def _is_async(self) -> bool:
         program, _ = program_for(self.workflow, self.state.run_id)
-        return bool(program.async_places)
+        return bool(program.async_places) or self._concurrency > 1

@@ -59,12 +59,13 @@ def hunt(
     invariant: Callable[[W, State], Any] | None = None,
     now: datetime = START,
     deps: Callable[[], Any] | None = None,
+    concurrency: int = 1,
 ) -> Hunted:
     """Draw ``examples`` scripts of callbacks and times, and ``explore`` each of them.
 
     A drawn callback may be accepted or refused; a refusal must change nothing. A script ends after ``length`` steps, without
-    counting the refused ones. After every crash the same must be accepted
-    and refused as without one. The same ``seed`` draws the same scripts, and nothing is written to disk.
+    counting the refused ones. After every crash the same must be accepted and refused as without one. The same ``seed`` draws
+    the same scripts, and nothing is written to disk.
 
     Returns how often which event was accepted and refused, and how many scripts and points there were. Raises
     ``CrashError`` for whatever goes wrong, also without a crash, with the shortest script that shows it.
@@ -82,7 +83,7 @@ def hunt(
     >>> found.scripts, sorted(found.accepted), sorted(found.refused)
     (10, ['paid'], ['paid'])
     """
-    search = _Search(Scenario(make, invariant, now, deps), length)
+    search = _Search(Scenario(make, invariant, now, deps, concurrency), length)
     steps = callbacks if times is None else st.one_of(callbacks, times)
     with _nothing_on_disk():
         try:

@@ -105,6 +105,7 @@ class Scenario(Generic[W]):
     invariant: Callable[[W, State], Any] | None
     now: datetime
     deps: Callable[[], Any] | None
+    concurrency: int = 1
     plays: int = 0
 
     def __post_init__(self) -> None:
@@ -137,7 +138,13 @@ class Play(Generic[W]):
         deps = scenario.deps() if scenario.deps is not None else None
         self.first = scenario.make()
         self.harness = Harness(
-            self.first, now=scenario.now, deps=deps, invariant=scenario.invariant, probe=self._point, run_id="explored"
+            self.first,
+            now=scenario.now,
+            deps=deps,
+            concurrency=scenario.concurrency,
+            invariant=scenario.invariant,
+            probe=self._point,
+            run_id="explored",
         )
 
     def finish(self) -> None:

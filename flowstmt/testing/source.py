@@ -48,6 +48,8 @@ def as_test(scenario: Scenario[Any], failure: Failure) -> str:
         arguments.append(f"    deps={source.argument('deps', scenario.deps)}")
     if scenario.now != START:
         arguments.append(f"    now={source.argument('now', scenario.now)}")
+    if scenario.concurrency != 1:
+        arguments.append(f"    concurrency={scenario.concurrency},")
     if failure.point is not None:
         arguments.append(f"    kill_at={_text(failure.point)},")
     call = "\n".join(f"    {line}" for line in ["explore(", *arguments, ")"])
