@@ -165,8 +165,6 @@ class Harness(Generic[W]):
     # --- what the drivers call ---
 
     def _save(self, kind: CheckpointType) -> None:
-        if self._async_calls.dead:
-            raise Killed("the process is dead")  # it died in an action in flight
         # What is not saved by a driver, but by who called it, reads as such.
         label = "save after the callback" if kind is CheckpointType.afterCallback else f"save {kind}"
         self._point(f"before {label}")
@@ -187,6 +185,11 @@ class Harness(Generic[W]):
         if self._invariant is not None and self._invariant(self.workflow, self.state) is False:
             raise AssertionError(f"the invariant does not hold at {label}")
         self._point(f"after {label}")
+
+    def _save_if_alive(self, kind: CheckpointType) -> None:
+        if self._async_calls.dead:
+            raise Killed("the process is dead")  # it died in an action in flight
+        self._save(kind)
 
     def _point(self, label: str) -> None:
         if self._probe is None:
@@ -231,7 +234,7 @@ class Harness(Generic[W]):
                 resume_async(
                     self.workflow,
                     self.state,
-                    self._save,
+                    self._save_if_alive,
                     now=self.now,
                     deps=self._deps,
                     max_steps=max_steps,
