@@ -14,7 +14,7 @@ from timeit import Timer
 
 import orjson
 
-from benchmarks import chain, core_loop, imports, resume_flat, sqlite_chain
+from benchmarks import chain, core_loop, imports, parked, resume_flat, sqlite_chain
 from benchmarks.measure import Figure
 
 WHERE_SET = 0.17
@@ -59,6 +59,7 @@ def main() -> None:
     figures += chain.figures(dumps, WHERE_SET)
     figures += sqlite_chain.figures()
     figures += resume_flat.figures()
+    figures += parked.figures()
     figures += imports.figures()
     print_table(figures)
     print()

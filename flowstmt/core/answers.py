@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from inspect import iscoroutine
 from typing import Any, Protocol
 
+from flowstmt.core.agenda import Agenda
 from flowstmt.core.calls import parameters
 from flowstmt.core.nodes import Node
 from flowstmt.core.program import Program
@@ -45,7 +46,7 @@ class Answers:
     A driver replaces ``values`` after data may have changed.
     """
 
-    __slots__ = ("_adapt", "_base", "_frames", "in_flight", "program", "state", "values", "workflow")
+    __slots__ = ("_adapt", "_agenda", "_base", "_frames", "in_flight", "program", "state", "values", "workflow")
 
     def __init__(self, program: Program, values: list[Any], workflow: Any, state: State, adapt: Values) -> None:
         self.program = program
@@ -58,6 +59,8 @@ class Answers:
         self._frames: list[Frame] = []
         # The births of the threads whose actions are under way beside others: whoever starts some puts a set here.
         self.in_flight: AbstractSet[str] = _NONE
+        # Which threads a round has to look at; None while nobody knows.
+        self._agenda: Agenda | None = None
 
     def _arguments(self, thread: Thread, node: Node, call: Callable[..., Any], given: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments of a callable: those given, and the item if it takes one more."""

@@ -64,6 +64,7 @@ class Events(Answers):
     def fire(self, thread: Thread, name: str, now: datetime) -> None:
         """A callback took the event of this name: its thread may go on."""
         self._now = now
+        self._agenda = None
         self._fire(thread, name)
 
     def _waiting(self, thread: Thread, node: Node, pc: int) -> WaitEvent:
@@ -104,14 +105,22 @@ class Events(Answers):
 
     def _has_other_events(self) -> bool:
         """Whether a Wait has gained or lost events since a thread that stands there was saved."""
+        by_name = self.program.by_name
         for thread in self.state.threads:
             if thread.status is WAITING_EVENT:
-                wait = self.program.by_name[thread.position]
-                events = thread.events
-                if len(events) == 1 and not events[0].type and len(wait.by_event) == 1:
-                    # The usual case, said quickly: one event, a plain function.
-                    node = wait.by_event.get(events[0].name)
-                    if node is not None and node.kind is On:
+                wait = by_name[thread.position]
+                events, nodes = thread.events, wait.children
+                # The usual case, said quickly: thousands of parked threads are looked at by every resume.
+                if len(events) == len(nodes):
+                    for i, node in enumerate(nodes):
+                        event = events[i]
+                        if (
+                            event.status is not SET_UP
+                            or event.name != node.name
+                            or (event.due_at is None) is not (node.kind is On)
+                        ):
+                            break
+                    else:
                         continue
                 if _awaited(thread) != _declared(wait):
                     return True
@@ -144,11 +153,16 @@ class Events(Answers):
 
     def outside_work(self, tried: set[tuple[Any, ...]]) -> tuple[Thread, WaitEvent] | None:
         """An event to be set up or torn down now: a new one, or one in error that was not tried yet."""
-        for thread in self.state.threads:
+        for thread in self._not_quiet():
             for event in thread.events:
                 if event.status in TO_DO_NOW or (event.status is not SET_UP and event_key(thread, event) not in tried):
                     return thread, event
         return None
+
+    def _not_quiet(self) -> list[Thread]:
+        """The threads on the agenda; all of them where it can't be trusted."""
+        agenda = self._agenda
+        return self.state.threads if agenda is None or agenda.revision != self.state.revision else agenda.awake
 
     def outside_call(self, event: WaitEvent, kind: str) -> Callable[..., Any]:
         """The function that sets an event up or tears it down. Raises ``LookupError`` if the definition lost it."""

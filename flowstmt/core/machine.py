@@ -26,6 +26,7 @@ from datetime import datetime
 from inspect import iscoroutine
 from typing import Any
 
+from flowstmt.core.agenda import Agenda
 from flowstmt.core.events import TO_DO_NOW
 from flowstmt.core.journal import keep, roll_back
 from flowstmt.core.moves import Moves
@@ -40,6 +41,7 @@ from flowstmt.core.state import (
     MAIN,
     OVER,
     RESUMING,
+    RUN_FINISHED,
     RUN_RESUMING,
     RUN_WAITING,
     SET_UP,
@@ -60,7 +62,8 @@ class Machine(Moves):
     ``values`` are the statements of the latest build: a driver replaces them after data may have changed.
     """
 
-    __slots__ = ("_begun", "_reconciled", "turn")
+    __slots__ = ("_begun", "_has_ended", "_reconciled", "turn")
+    _has_ended: bool
     _reconciled: bool
     _begun: Undo | None
     turn: Thread | None
@@ -69,7 +72,7 @@ class Machine(Moves):
     def executing(self) -> list[Thread]:
         """The threads whose actions may begin, whose turn is next first."""
         in_flight = self.in_flight
-        found = [thread for thread in self.state.threads if thread.status is EXECUTING and thread.birth not in in_flight]
+        found = [thread for thread in self._not_quiet() if thread.status is EXECUTING and thread.birth not in in_flight]
         found.sort(key=_arrival)
         return found
 
@@ -82,6 +85,7 @@ class Machine(Moves):
         status = self.state.status
         if status is not RUN_RESUMING and status is not RUN_WAITING:
             raise StateError(f"run {self.state.run_id!r} is {status}: nothing in this version of flowstmt moves it")
+        self._agenda = None
         self._begun = None
         if self.program.renames is not None:
             self.rename()
@@ -178,26 +182,41 @@ class Machine(Moves):
         state = self.state
         threads = state.threads
         self._now = now
-        self._visited = None
+        self._visited = {}
         self.turn = None
         if self.program.moves_once and self._reconciled and len(threads) == 1:
+            self._agenda = None
             return self._settle_main(threads[0])
-        before = threads.copy()
+        agenda = self._agenda
+        if agenda is None or agenda.revision != state.revision:
+            agenda = self._agenda = Agenda(state, self.program.by_name)
+            if any(self._joined(agenda, name) for name in agenda.joins):
+                agenda.wake_joins()
         self._journal = []
+        self._has_ended = False
         moved = False
+        before = len(threads)
         try:
             if not self._reconciled:
                 moved = self._reconcile()
-            while self._pass(threads):
+            if moved or (agenda.due_at is not None and agenda.due_at <= now):
+                agenda.wake_all()
+            while self._pass(agenda):
                 moved = True
         except BaseException:
-            state.threads = before
+            self._agenda = None
+            del threads[before:]
             roll_back(self._journal)
             raise
         self._reconciled = True
-        if moved:
+        if self._has_ended:
             state.threads = [thread for thread in threads if thread.status is not ENDED or thread.events]
-        for thread in state.threads:
+        if state.status is RUN_FINISHED:
+            self._agenda = None  # the threads that main ended were not all on it
+            return moved
+        if moved:
+            agenda.settled()
+        for thread in agenda.awake:
             if thread.status is EXECUTING and (self.turn is None or thread.ready < self.turn.ready):
                 self.turn = thread
         return moved
@@ -222,34 +241,44 @@ class Machine(Moves):
             self.state.threads = []
         return True
 
-    def _pass(self, threads: list[Thread]) -> bool:
-        """Let each thread move that can; whether any did."""
+    def _pass(self, agenda: Agenda) -> bool:
+        """Let each thread move that can, in start order; whether any did."""
         moved = False
+        at = 0
         # The list grows while threads start threads: those move in the same pass.
-        for thread in threads:
+        while at < len(agenda.awake):
+            thread = agenda.awake[at]
             status = thread.status
-            if status is EXECUTING or status is ENDED:
-                continue
-            if status is RESUMING or self._wakes(thread):
+            if status is not EXECUTING and status is not ENDED and (status is RESUMING or self._wakes(thread)):
                 moved = True
                 if thread.status is RESUMING:
                     keep(self._journal, thread)
                     self._move(thread)
-                    if thread.name == MAIN and thread.status is ENDED:
-                        break
+                    if thread.status is ENDED:
+                        self._has_ended = True
+                        if thread.name == MAIN:
+                            break
+                        if agenda.joins and not agenda.lives(thread.name):
+                            agenda.wake_joins()
+                            at = agenda.place(thread)
+            at += 1
         return moved
 
     def checkpoint(self, now: datetime) -> None:
         """Bring what the outside reads (status, ``wake_at``, revision) up to date, before a save."""
         state = self.state
+        agenda = self._agenda
+        threads = self._not_quiet()
         state.revision += 1
+        if agenda is not None:
+            agenda.revision += 1
         if self.turn is not None:
             state.status = RUN_RESUMING
             state.wake_at = now
             return
         runnable = outside = False
-        earliest: datetime | None = None
-        for thread in state.threads:
+        earliest = None if agenda is None or threads is state.threads else agenda.due_at
+        for thread in threads:
             status = thread.status
             runnable = runnable or status is RESUMING
             due = [thread.due_at] if status is WAITING_TIME else []
@@ -302,12 +331,18 @@ class Machine(Moves):
         node = self.program.by_name[thread.position]
         statement = self.values[node.index]
         if node.kind is Join:
-            names = statement.go_names
-            if node.scope:
-                names = [node.go_names.get(name, name) for name in names]
-            return not any(other.name in names and other.status is not ENDED for other in self.state.threads)
+            assert self._agenda is not None  # every round of a program that has a Join makes one
+            return self._joined(self._agenda, node.name)
         self._frames = thread.frames
         return self._truth(thread, node, statement.cond)
+
+    def _joined(self, agenda: Agenda, name: str) -> bool:
+        """Whether a Join holds: no thread lives that it waits for."""
+        node = self.program.by_name[name]
+        names = self.values[node.index].go_names
+        if node.scope:
+            names = [node.go_names.get(each, each) for each in names]
+        return not any(map(agenda.lives, names))
 
 
 def _arrival(thread: Thread) -> int:

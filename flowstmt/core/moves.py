@@ -35,9 +35,9 @@ __all__ = ["Moves"]
 class Moves(Events):
     """Threads on their way."""
 
-    # The For loops that were reached in this round, with the threads and the indexes of the loops around them.
+    # The For loops that were reached in this round, by the birth of the thread: few for each, however many threads there are.
     __slots__ = ("_visited",)
-    _visited: set[tuple[Any, ...]] | None
+    _visited: dict[str, list[tuple[Any, ...]]]
 
     def _move(self, thread: Thread) -> None:
         """Follow the links from a thread's position to its next stop."""
@@ -82,14 +82,15 @@ class Moves(Events):
         # A thread that enters a loop for a second time in a round has had no outcome in between; the answers of the loops
         # and branches on its way will be the same again, unless time has passed for it (a timer that was due for long
         # fired: ``since`` is another instant now), or a loop around has begun a new round.
-        visit: tuple[Any, ...] = (thread.birth, node.index, thread.since)
+        visit: tuple[Any, ...] = (node.index, thread.since)
         if self._frames:
             visit += tuple([frame.index for frame in self._frames])
-        if self._visited is None:
-            self._visited = {visit}
-        elif visit not in self._visited:
+        visited = self._visited.get(thread.birth)
+        if visited is None:
+            self._visited[thread.birth] = [visit]
+        elif visit not in visited:
             self._forget_inside(thread, node)
-            self._visited.add(visit)
+            self._visited[thread.birth].append(visit)
         else:
             raise DefinitionError(
                 f"{self._where(thread)}: {node.place} makes no progress: it came round without a stop that takes an "
@@ -99,9 +100,10 @@ class Moves(Events):
 
     def _forget_inside(self, thread: Thread, loop: Node) -> None:
         """What a thread has visited inside of a loop says nothing about the next round of the loop."""
-        if self._visited:
+        visited = self._visited.get(thread.birth)
+        if visited is not None:
             first, last = loop.index + 1, loop.last
-            self._visited = {visit for visit in self._visited if visit[0] != thread.birth or not first <= visit[1] <= last}
+            self._visited[thread.birth] = [visit for visit in visited if not first <= visit[0] <= last]
 
     def _at_for_each(self, thread: Thread, node: Node) -> Node:
         frames = self._frames
@@ -135,7 +137,9 @@ class Moves(Events):
             if not isinstance(part, str | int) or isinstance(part, bool) or part == "":
                 raise self._failed(thread, node, f"its id must be a text, a whole number or a UUID, not {part!r}")
             thread_id = f"{node.name}:{part}"
-        if any(other.id == thread_id and other.status is not ENDED for other in self.state.threads):
+        agenda = self._agenda
+        assert agenda is not None  # every round of a program that has a Go makes one
+        if agenda.is_taken(thread_id):
             raise DefinitionError(
                 f"{self._where(thread)}: {node.label} would start a second thread with the id {thread_id!r} while the "
                 "first one lives: tell them apart with id=, or Join the first one before"
@@ -151,7 +155,9 @@ class Moves(Events):
         elif node.item is not None:
             arg = self._adapted(thread, node, "the item that it hands on", self._item(thread, node))
         birth = birth_of(thread.birth, thread.pc, thread_id)
-        self.state.threads.append(Thread(id=thread_id, name=node.name, birth=birth, parent=thread.id, since=self._now, arg=arg))
+        started = Thread(id=thread_id, name=node.name, birth=birth, parent=thread.id, since=self._now, arg=arg)
+        self.state.threads.append(started)
+        agenda.started(started)
         return node.next
 
     def _at_wait(self, thread: Thread, node: Node) -> None:
@@ -210,6 +216,8 @@ class Moves(Events):
         thread.event = None
         thread.due_at = None
         thread.frames = []
+        if self._agenda is not None:
+            self._agenda.ended(thread)
 
 
 _Arrival = Callable[[Moves, Thread, Node], "Node | None"]

@@ -36,6 +36,15 @@ _MAY_STAND_AT: Mapping[ThreadStatus, frozenset[type[Statement]]] = {
     WAITING_TIME: frozenset((Sleep,)),
 }
 
+_PARKED_BY: Mapping[type[Statement], ThreadStatus] = {
+    Step: EXECUTING,
+    Wait: WAITING_EVENT,
+    Join: WAITING_CONDITION,
+    WaitFor: WAITING_CONDITION,
+    Sleep: WAITING_TIME,
+}
+"""What a thread is that has been parked by a statement."""
+
 
 def check_positions(program: Program, values: list[Any], state: State) -> None:
     """Refuse a state whose threads stand where the definition has nothing for them, before anything runs."""
@@ -45,12 +54,19 @@ def check_positions(program: Program, values: list[Any], state: State) -> None:
         status = thread.status
         if status is ENDED:
             continue
-        if status is EXECUTING and thread.id == thread.name == MAIN and thread.event is None and not thread.frames:
-            # The usual case, said quickly.
-            node = by_name.get(thread.position)
-            if node is not None and node.kind is Step and node.go is None and not node.frames:
-                has_main = True
-                continue
+        node = by_name.get(thread.position)
+        if (
+            node is not None
+            and status is _PARKED_BY.get(node.kind)
+            and thread.event is None
+            and thread.name == node.thread_name
+            and not (thread.frames or node.frames)
+            and (thread.id == MAIN) is (node.go is None)
+            and (status is not WAITING_TIME or thread.due_at is not None)
+        ):
+            # The usual case, said quickly: thousands of parked threads are looked at by every resume.
+            has_main = has_main or node.go is None
+            continue
         has_main = has_main or thread.name == MAIN
         if (thread.id == MAIN) is not (thread.name == MAIN):
             raise _broken(state, thread, f"its id and its name {thread.name!r} must both be 'main' or neither")
