@@ -40,8 +40,11 @@ def taken_payload(payload: Any, on: On, workflow: Any, base: int, run_id: str) -
     if callable(on.handler):
         found = parameters(on.handler)
         takes = found.most > base
-        if takes and payload is None and found.required <= base:
-            return (), LEFT_OUT  # its parameter has a default
+        if payload is None:
+            if takes and found.required <= base:
+                return (), LEFT_OUT  # its parameter has a default
+            if not takes and on.into is None and on.schema is None and isinstance(on.event, str):
+                return (), None  # nobody takes one, and none was given
     elif on.handler is not None and on.into is None and on.schema is None:
         return (), None  # an object's handle gets it as it came, which need not be JSON
     if on.schema is None:
