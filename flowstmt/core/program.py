@@ -222,15 +222,18 @@ def _refuse_lost_fields(cls: type[Any]) -> None:
 
 
 def _build(definition: Callable[[], Any], cls: type[Any], run_id: str) -> Any:
-    run = f"run {run_id!r}: " if run_id else ""
     try:
         tree = definition()
     except Exception as error:
-        raise DefinitionError(f"{run}definition() of {cls.__name__} raised {said(error)}") from error
-    if iscoroutine(tree):
+        raise DefinitionError(f"{_of(run_id)}definition() of {cls.__name__} raised {said(error)}") from error
+    if not isinstance(tree, Statement) and iscoroutine(tree):
         tree.close()
-        raise DefinitionError(f"{run}definition() of {cls.__name__} must not be async")
+        raise DefinitionError(f"{_of(run_id)}definition() of {cls.__name__} must not be async")
     return tree
+
+
+def _of(run_id: str) -> str:
+    return f"run {run_id!r}: " if run_id else ""
 
 
 def _checked(tree: Any, cls: type[Any] | None) -> Program:
@@ -273,7 +276,7 @@ def validate(definition: Any) -> None:
 
 
 def _refuse_unknown_data(cls: type[Any], run_id: str = "") -> None:
-    run = f"run {run_id!r}: " if run_id else ""
     if field_names(cls) is None:
+        run = _of(run_id)
         raise DefinitionError(f"{run}{cls.__name__} is neither a dataclass nor a pydantic model: flowstmt can't know its data")
     _refuse_lost_fields(cls)

@@ -51,6 +51,8 @@ R = TypeVar("R")
 
 Condition: TypeAlias = "bool | Callable[..., Any] | Any"
 
+_NO_COND: Any = object()
+
 
 class Statement:
     """A node of a definition."""
@@ -209,17 +211,17 @@ class For(Statement):
 
     __slots__ = ("body", "cond", "forever", "name", "was")
 
-    def __init__(self, name: str, *cond_and_body: Any, was: tuple[str, ...] = ()) -> None:
+    def __init__(self, name: str, cond: Condition | Statement = _NO_COND, *body: Statement, was: tuple[str, ...] = ()) -> None:
         self.name = name
         self.was = was
-        if cond_and_body and not isinstance(cond_and_body[0], Statement):
+        if cond.__class__ is bool or not (cond is _NO_COND or isinstance(cond, Statement)):
             self.forever = False
-            self.cond: Condition = cond_and_body[0]
-            self.body: tuple[Statement, ...] = cond_and_body[1:]
+            self.cond: Condition = cond
+            self.body: tuple[Statement, ...] = body
         else:
             self.forever = True
             self.cond = True
-            self.body = cond_and_body
+            self.body = () if cond is _NO_COND else (cond, *body)
 
 
 class ForEach(Statement):
