@@ -268,7 +268,6 @@ class Machine(Moves):
         """Bring what the outside reads (status, ``wake_at``, revision) up to date, before a save."""
         state = self.state
         agenda = self._agenda
-        threads = self._not_quiet()
         state.revision += 1
         if agenda is not None:
             agenda.revision += 1
@@ -277,6 +276,7 @@ class Machine(Moves):
             state.wake_at = now
             return
         runnable = outside = False
+        threads = self._not_quiet()
         earliest = None if agenda is None or threads is state.threads else agenda.due_at
         for thread in threads:
             status = thread.status
