@@ -94,8 +94,7 @@ class Agenda:
         self.awake.append(thread)
         if self._names is not None:
             self._names[thread.name] += 1
-        if self._ids is not None:
-            self._ids.add(thread.id)
+        self._living_ids().add(thread.id)
 
     def ended(self, thread: Thread) -> None:
         """A thread has ended; its id is free."""
@@ -112,6 +111,9 @@ class Agenda:
 
     def is_taken(self, thread_id: str) -> bool:
         """Whether a thread with this id lives."""
+        return thread_id in self._living_ids()
+
+    def _living_ids(self) -> set[str]:
         if self._ids is None:
             self._ids = {thread.id for thread in self._state.threads if thread.status is not ENDED}
-        return thread_id in self._ids
+        return self._ids
