@@ -779,6 +779,11 @@ class NoTruth:
         raise ValueError("no truth")
 
 
+class Uncountable(list[Any]):
+    def __len__(self) -> int:
+        return int(boom())
+
+
 def boom() -> Any:
     raise ZeroDivisionError("boom")
 
@@ -815,6 +820,11 @@ ANSWERS: list[tuple[str, Callable[[], Statement], str]] = [
         "items that are a dict",
         lambda: ForEach("a", {}, Step("b", print)),
         "its items must be a Sequence (list, tuple, range ...), not a dict",
+    ),
+    (
+        "items that can't be counted",
+        lambda: ForEach("a", Uncountable(), Step("b", print)),
+        "ForEach 'a': its items raised ZeroDivisionError: boom",
     ),
     ("items that are an iterator", lambda: ForEach("a", iter([1]), Step("b", print)), "its items must be a Sequence"),
     ("an id that raises", lambda: Go("a", id=boom), "Go 'a': raised ZeroDivisionError: boom"),
@@ -874,6 +884,22 @@ def test_a_callable_that_answers_wrongly_is_a_step_error_with_its_place(drive: D
     assert dump(asking, state) == before
     assert caught.value.run_id == "run-1"
     assert caught.value.thread_id == "main"
+    # The original is its cause, where there is one.
+    told = any(words in match for words in ("raised", "can't be kept", "past the end"))
+    assert isinstance(caught.value.__cause__, Exception) is told
+
+
+def test_a_return_that_fails_is_told_by_its_place() -> None:
+    @dataclass
+    class Returning:
+        def definition(self) -> Statement:
+            return If("paid", True, S(Return(boom)))
+
+    with pytest.raises(
+        StepError, match="thread 'main': Return in Case 'paid' in If 'paid': raised ZeroDivisionError"
+    ) as caught:
+        resume(Returning(), State.new("run-1", "Returning", NOW), now=NOW)
+    assert caught.value.step == "Return"
 
 
 def test_two_live_threads_of_one_id_are_an_error() -> None:

@@ -628,9 +628,31 @@ def test_when_main_ends_actions_in_flight_are_cancelled_and_noted():
             ("dropped", "slow", "two", 1),
         ]
         assert all("may have taken effect" in note["message"] for note in notes)
+        births = {thread["id"]: thread["birth"] for thread in json.loads(saved[0])["state"]["threads"]}
+        assert [note["birth"] for note in notes] == [births["fast"], births["slow"]]
+        assert all(datetime.fromisoformat(note["at"]).utcoffset() is not None for note in notes)
         assert load(Race, saved[-1])[1].notes == notes
 
     asyncio.run(main())
+
+
+@dataclass
+class Greedy:
+    """main loops until another thread, which arrived later, is through."""
+
+    log: list[str] = field(default_factory=list)
+
+    def definition(self):
+        def step(name: str, **options: Any) -> Step:
+            return Step(name, lambda: name, into=self.log.append, **options)
+
+        return S(Go("t", step("a"), step("b"), step("c", concurrent=True)), For("busy", lambda: "c" not in self.log, step("x")))
+
+
+def test_a_thread_that_loops_does_not_starve_another_where_some_step_is_concurrent():
+    flow = Greedy()
+    assert resume(flow, State.new("r", "Greedy"), max_steps=20) == "Finished"
+    assert flow.log == ["x", "a", "x", "b", "x", "c", "x"]
 
 
 def test_what_is_in_flight_has_come_to_its_end_before_an_error_leaves():

@@ -81,6 +81,11 @@ SHAPES: list[tuple[str, Any, list[str]]] = [
         ["Case 'a' in If 'a': the name 'a' is taken by If 'a'"],
     ),
     (
+        "a Switch's first case named like a step",
+        S(Step("a", act), Switch(Case("a", True))),
+        ["Case 'a' in Switch: the name 'a' is taken by Step 'a'"],
+    ),
+    (
         "an event twice in a Wait",
         Wait("w", On("a"), On("b"), Timeout("a", HOUR)),
         ["Timeout 'a' in Wait 'w': the event 'a' stands twice in its Wait"],
@@ -127,6 +132,7 @@ SHAPES: list[tuple[str, Any, list[str]]] = [
         S(Step("a", act), wrong((Step("b", act),))),
         ["S: (Step('b'),) after Step('a') is no statement: unpack it with '*'"],
     ),
+    ("a class that is no statement", S(wrong(int)), ["S: int is no statement"]),
     ("a bare Statement", S(Statement()), ["S: Statement() is no statement"]),
     ("no case", Switch(), ["Switch: has no case"]),
     ("no event", Wait("w"), ["Wait 'w': has no event: it could never end"]),
@@ -315,7 +321,21 @@ def test_a_fault_is_told_with_its_place(tree: Any, faults: list[str]) -> None:
     found = faults_of_any(tree)
     assert len(found) == len(faults), found
     for got, wanted in zip(found, faults, strict=True):
-        assert wanted in got
+        assert got.startswith(wanted)
+
+
+@pytest.mark.parametrize(
+    ("tree", "fault"),
+    [
+        (Step("a", wrong("act")), "Step 'a': action must be a callable, not 'act'"),
+        (Step("a", wrong("x" * 999)), f"Step 'a': action must be a callable, not '{'x' * 56}..."),
+        (S(wrong("x" * 58)), f"S: '{'x' * 58}' is no statement"),
+        (Join("j", "ship"), "Join 'j': no Go is named 'ship'"),
+        ("Step", "definition() must return a statement, not 'Step'"),
+    ],
+)
+def test_a_fault_says_what_was_found_and_guesses_at_nothing_else(tree: Any, fault: str) -> None:
+    assert faults_of_any(tree) == [fault]
 
 
 def faults_of_any(tree: Any) -> list[str]:
@@ -476,6 +496,14 @@ class BrokenHandle:
     handle = None
 
 
+class CalledNotHandled:
+    """A callable is called, whatever else it has."""
+
+    handle = None
+
+    def __call__(self, *arguments: Any) -> None: ...
+
+
 @dataclass
 class Line:
     sku: str = ""
@@ -546,6 +574,12 @@ def named(word: str, **more: Any) -> Callable[[Any], Statement]:
 ARITY: list[tuple[str, Callable[[Any], Any], list[str]]] = [
     ("an action that takes one", named("one"), ["Step 'a': action Actions.one takes {1} arguments, expected {0} ({style})"]),
     ("an action that takes two", named("two"), ["Step 'a': action Actions.two takes {2} arguments, expected {0} ({style})"]),
+    (
+        "an action that takes two or three",
+        lambda w: Step("a", lambda x, y, z=1: None),
+        ["<lambda> takes 2 or more arguments, expected {0} ({style})"],
+    ),
+    ("an action without a name", lambda w: Step("a", partial(w.two)), ["Step 'a': action functools.partial(<"]),
     (
         "an action that needs a keyword",
         named("keyword"),
@@ -643,6 +677,11 @@ ARITY: list[tuple[str, Callable[[Any], Any], list[str]]] = [
         ["Step 'a' in ForEach 'each': the annotation of 'line' of action Actions.nowhere can't be resolved: name 'Nowhere'"],
     ),
     (
+        "an annotation that is nowhere, and another that is somewhere",
+        lambda w: item(S(Step("a", w.nowhere), Step("b", w.line), Step("c", w.text))),
+        ["Step 'a' in ForEach 'each': the annotation of 'line' of action Actions.nowhere can't be resolved: name 'Nowhere'"],
+    ),
+    (
         "a payload's annotation that is nowhere",
         lambda w: Wait("w", On("a", w.bad_payload)),
         ["On 'a' in Wait 'w': the annotation of 'payload' of handler Actions.bad_payload can't be resolved: name"],
@@ -698,6 +737,7 @@ FITTING: list[tuple[str, Callable[[Any], Any]]] = [
     ("an item's setter", lambda w: item(Step("a", w.none, into=w.two))),
     ("a field", named("none", into="receipt")),
     ("a handle-object", lambda w: Wait("w", On("a", HandleAndSetup()))),
+    ("a callable with a handle and a via", lambda w: Wait("w", On("a", CalledNotHandled(), via=Opener()))),
     ("a via and a function", lambda w: Wait("w", On("a", w.none, via=Opener()))),
     ("an async action", lambda w: Step("a", w.later)),
 ]

@@ -45,6 +45,7 @@ from flowstmt import (
     load,
     resume,
 )
+from flowstmt.core.state import birth_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -886,6 +887,27 @@ def test_every_wrong_shape_in_a_state_is_refused_with_its_path(path: tuple[Any, 
     assert refused >= 6
 
 
+@pytest.mark.parametrize(
+    ("path", "wrong", "why"),
+    [
+        (("run_id",), 5, "expected a text, not 5"),
+        (("revision",), -1, "expected a whole number from 0, not -1"),
+        (("revision",), True, "expected a whole number from 0, not True"),
+        (("status",), "x", "expected one of Resuming, Waiting, Paused, Finished, Failed, Cancelled, not 'x'"),
+        (("wake_at",), "soon", "expected an ISO 8601 instant with a time zone, not 'soon'"),
+        (("threads",), {}, "expected a list, not {}"),
+        (("threads", 0), [], "expected an object, not []"),
+        (("threads", 0, "events", 0, "handled"), 1, "expected true or false, not 1"),
+        (("error",), {"a": 1}, "unknown key 'a'; known are type, message, step, attempts"),
+        (("run_id",), [7] * 99, f"expected a text, not {str([7] * 99)[:57]}..."),
+    ],
+)
+def test_a_refused_state_says_what_was_expected_and_what_was_found(path: tuple[Any, ...], wrong: Any, why: str) -> None:
+    state = full_state()
+    put(state, path, wrong)
+    assert refusal(state) == f"{json_path(path)}: {why}"
+
+
 @pytest.mark.parametrize("path", [(), *(path for path in paths_of(full_state()))], ids=json_path)
 def test_an_unknown_key_in_any_record_of_a_state_is_refused_with_its_path(path: tuple[Any, ...]) -> None:
     state = full_state()
@@ -929,7 +951,7 @@ def test_a_live_run_has_one_main_and_each_id_once() -> None:
         load(Frozen, document_of(state))
     state = full_state()
     state["threads"] *= 2
-    with pytest.raises(StateError, match=r"\$\.state\.threads: two live threads have one id"):
+    with pytest.raises(StateError, match=r"\$\.state\.threads: two live threads have one id: \['main', 'main'\]"):
         load(Frozen, document_of(state))
     state = full_state()
     state["threads"] = []
@@ -1002,6 +1024,13 @@ def test_a_snapshot_is_compact_and_has_its_keys_in_order() -> None:
     blob = dump(Frozen([]), fresh())
     assert list(json.loads(blob)) == ["format", "workflow", "version", "data", "state"]
     assert blob == json.dumps(json.loads(blob), separators=(",", ":")).encode()
+
+
+def test_births_are_the_same_in_every_release() -> None:
+    # They are in idempotency keys and in requests that others hold: another hash would run their actions twice.
+    main = State.new("run-1", "Order").threads[0].birth
+    assert main == "4f8891d1d633b185"
+    assert birth_of(main, 3, "ship:7") == "41c2065bc544d763"
 
 
 def test_dump_changes_nothing() -> None:

@@ -15,12 +15,15 @@ from flowstmt import (
     CheckpointType,
     ErrorInfo,
     For,
+    ForEach,
     Go,
+    If,
     Join,
     On,
     Return,
     S,
     SetupError,
+    Sleep,
     Statement,
     Step,
     StepError,
@@ -689,3 +692,70 @@ def test_a_wait_in_a_loop_whose_timeout_is_over_before_its_setup_returns_does_no
 
     disk = Disk(lambda work: For("l", Wait("w", On("e", via=Slow()), Timeout("t", timedelta(microseconds=1)))))
     resume(disk.workflow, disk.state, disk.save, max_steps=3)
+
+
+def test_a_timeout_that_leads_to_a_condition_that_fails_leaves_its_siblings_set_up():
+    def broken() -> bool:
+        raise OSError("out of order")
+
+    world = World()
+    disk = start(
+        world, lambda work: S(Wait("w", On("a", via=world.desk()), Timeout("late", HOUR)), If("c", broken, Wait("v", On("b"))))
+    )
+    disk.resume()
+    before, disk.now = disk.blob, START + 2 * HOUR
+    with pytest.raises(StepError, match="Case 'c': raised OSError"):
+        disk.resume()
+    assert dump(disk.workflow, disk.state) == before
+    assert world.calls == [("setup", "a")]
+
+
+def test_an_event_to_be_torn_down_carries_neither_the_error_of_its_setup_nor_its_next_try():
+    world = World()
+    world.broken = {"setup"}
+    disk = start(world)
+    disk.failing()
+    assert all(event.error and event.due_at for event in disk.events)
+    disk.callback("a")
+    assert [(event.status, event.handled, event.error, event.due_at) for event in disk.events] == [
+        ("PendingTeardown", True, None, None),
+        ("PendingTeardown", False, None, None),
+    ]
+
+
+def test_a_thread_that_ended_holds_nothing_but_its_events():
+    world = World()
+    world.broken = {"teardown"}
+    disk = start(
+        world,
+        lambda work: S(
+            Go("loops", ForEach("l", [1], Wait("w", On("a", via=world.desk())))),
+            Go("sleeps", Wait("x", On("b", via=world.desk())), Sleep("z", HOUR)),
+            Go("fired", Wait("y", On("c", via=world.desk()), On("d"))),
+            Wait("u", On("end")),
+        ),
+    )
+    disk.resume()
+    disk.callback("b")
+    disk.resume()
+    disk.callback("end")
+    disk.callback("d")
+    assert disk.resume() == "Finished"
+    assert [
+        (thread.id, str(thread.status), thread.event, thread.due_at, thread.frames, len(thread.events))
+        for thread in disk.state.threads
+    ] == [(name, "Ended", None, None, [], 1) for name in ("loops", "sleeps", "fired")]
+
+
+def test_the_type_of_an_event_is_kept_as_text():
+    class Numbered(Desk):
+        def __init__(self, world: World) -> None:
+            super().__init__(world, "numbered")
+            self.type: Any = 7
+
+    world = World()
+    disk = start(world, lambda work: Wait("w", On("a", via=Numbered(world)), On("b"), Timeout("late", HOUR)))
+    disk.resume()
+    assert [event.type for event in disk.events] == ["7", "", "Timeout"]
+    disk.reload()
+    assert [event.type for event in disk.events] == ["7", "", "Timeout"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import BeforeValidator, PlainSerializer
 
 from flowstmt import (
     CallbackRequest,
@@ -26,6 +27,7 @@ from flowstmt import (
     StateError,
     Statement,
     Step,
+    StepError,
     ThreadStatus,
     Timeout,
     UnknownEventError,
@@ -99,6 +101,18 @@ IN_THREAD = saved(lambda w: S(Go("t", Wait("w", On("e"))), Join("j", "t")))
             lambda w: S(Wait("renamed", On("e")), step("after")),
             ("thread 'main', position 'w': the definition has no such statement",),
             id="renamed",
+        ),
+        pytest.param(
+            STEPS,
+            lambda w: S(Go("t", step("s")), step("after")),
+            ("Step 's' is in the thread of 't' now",),
+            id="a step moved into a thread",
+        ),
+        pytest.param(
+            STEPS,
+            lambda w: ForEach("l", [1], step("s")),
+            ("it is inside no ForEach, but Step 's' is inside ForEach 'l'",),
+            id="a step moved into a loop",
         ),
         pytest.param(STEPS, lambda w: step("after"), ("position 's': the definition has no such statement",), id="removed"),
         pytest.param(
@@ -193,6 +207,50 @@ def test_a_go_that_is_gone_is_refused_by_a_thread_that_has_not_started():
     blob = dump(work, state)
     assert "the definition has no Go 't'" in refused(blob, lambda w: step("t"))
     assert "the definition has no Go 't'" in refused(blob, lambda w: step("x"))
+    tree: Tree = lambda w: S(step("main's"), Go("t", step("x")))  # noqa: E731
+    work, state = load(workflow(tree), saved(tree, max_steps=0))
+    state.threads.append(type(state.threads[0])(id="t", name="t", birth="b"))
+    assert resume(work, state, now=START, max_steps=0) == "Resuming"
+    assert [thread.position for thread in state.threads] == ["main's", "x"]
+
+
+@pytest.mark.usefixtures("odd_states")
+def test_every_thread_is_looked_at_whatever_stands_before_it():
+    tree: Tree = lambda w: S(Go("t", Wait("w", On("e"))), Go("u", Wait("v", On("f"))), step("s"))  # noqa: E731
+    before: list[dict[str, Any]] = [
+        {"status": ThreadStatus.Ended},
+        {"status": ThreadStatus.Resuming, "position": "", "events": []},
+    ]
+    for main in ({}, {"status": ThreadStatus.Resuming, "position": ""}):
+        for first in before:
+            work, state = load(workflow(tree), saved(tree, max_steps=0))
+            for thread, change in zip(state.threads, (main, first, {"position": "nowhere"}), strict=True):
+                for key, value in change.items():
+                    setattr(thread, key, value)
+            message = refused(dump(work, state), tree)
+            assert "thread 'u', position 'nowhere': the definition has no such statement" in message
+
+
+@pytest.mark.usefixtures("odd_states")
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"event": "e"}, "the event 'e' has fired, but it is Executing at Step 's'"),
+        ({"id": "other"}, "its id and its name 'main' must both be 'main' or neither"),
+        ({"name": "other"}, "its id and its name 'other' must both be 'main' or neither"),
+        ({"frames": [Frame("l")]}, "it is inside ForEach 'l', but Step 's' is inside no ForEach"),
+    ],
+)
+def test_a_first_thread_about_to_run_a_step_is_looked_at_as_closely_as_any_other(change: dict[str, Any], part: str):
+    tree: Tree = lambda w: step("s")  # noqa: E731
+    work, state = load(workflow(tree), saved(tree, max_steps=0))
+    for key, value in change.items():
+        setattr(state.threads[0], key, value)
+    before = dump(work, state)
+    with pytest.raises(StateError) as caught:
+        resume(work, state, now=START)
+    assert part in str(caught.value)
+    assert dump(work, state) == before
 
 
 @pytest.mark.usefixtures("odd_states")
@@ -227,6 +285,10 @@ def test_threads_that_ended_are_not_looked_at():
     resume(work, state, now=START)
     other, state = load(workflow(lambda w: Wait("v", On("f"))), dump(work, state))
     assert resume(other, state, now=START) == "Waiting"
+    # Its events are not forgotten either, though no thread but main is left in the definition.
+    handle_callback("f", other, state, now=START)
+    assert resume(other, state, now=START) == "Finished"
+    assert [f"{event.name} {event.status}" for thread in state.threads for event in thread.events] == ["e TeardownError"]
 
 
 # --- items and args of a state that was loaded ---
@@ -250,13 +312,71 @@ def test_items_and_args_that_dont_fit_their_consumers_any_more_are_refused_with_
         return S(Go("t", Wait("w", On("e")), Step("take", take), arg=5), ForEach("l", ["tea"], Wait("v", On("f"))))
 
     blob = saved(old)
-    for tree, path in ((new_item, "$.state.threads[0].frames[0].item"), (new_arg, "$.state.threads[1].arg")):
+    for tree, path, label in (
+        (new_item, "$.state.threads[0].frames[0].item", "ForEach 'l'"),
+        (new_arg, "$.state.threads[1].arg", "Go 't'"),
+    ):
         work, state = load(workflow(tree), blob)
         with pytest.raises(StateError) as caught:
             resume(work, state, now=START)
         assert not isinstance(caught.value, PositionError)
-        assert path in str(caught.value)
+        assert f"run 'run-1': {path}: the item of {label}: " in str(caught.value)
+        assert isinstance(caught.value.__cause__, ValueError)
         assert dump(work, state) == blob
+
+
+def test_a_thread_listed_after_one_that_ended_gets_its_arg_back_in_its_type():
+    class Stubborn:
+        def teardown(self, request: CallbackRequest, handled: bool) -> None:
+            raise OSError("down")
+
+    taken: list[Any] = []
+
+    def take(line: Line) -> None:
+        taken.append(line)
+
+    def tree(w: Any) -> Statement:
+        return S(
+            Go("ends", Wait("w", On("e", via=Stubborn()))),
+            Go("lives", Wait("v", On("f")), Step("take", take), arg=Line("tea")),
+            Wait("u", On("g")),
+        )
+
+    work, state = workflow(tree)(), State.new("run-1", "Order", START)
+    resume(work, state, now=START)
+    handle_callback("e", work, state, now=START)
+    resume(work, state, now=START)
+    assert [str(thread.status) for thread in state.threads] == ["WaitingEvent", "Ended", "WaitingEvent"]
+    work, state = load(type(work), dump(work, state))
+    handle_callback("f", work, state, now=START)
+    resume(work, state, now=START)
+    assert taken == [Line("tea")]
+
+
+@dataclass
+class Colour:
+    """What it is written as can't be told from the value alone: reading it twice would go wrong."""
+
+    rgb: Annotated[int, PlainSerializer(lambda n: f"{n:x}"), BeforeValidator(lambda text: int(text, 16))]
+
+
+def test_an_arg_is_turned_back_into_its_type_once_however_often_the_run_is_resumed():
+    taken: list[Colour] = []
+
+    def take(colour: Colour) -> None:
+        taken.append(colour)
+
+    def tree(w: Any) -> Statement:
+        return S(Go("t", Wait("v", On("f")), Step("take", take), arg=Colour(255)), Wait("w", On("e")))
+
+    blob = saved(tree)
+    work, state = load(workflow(tree), blob)
+    for _ in range(3):
+        assert resume(work, state, now=START) == "Waiting"
+    assert dump(work, state) == blob
+    handle_callback("f", work, state, now=START)
+    resume(work, state, now=START)
+    assert taken == [Colour(255)]
 
 
 # --- a Wait that has gained or lost events ---
@@ -355,6 +475,57 @@ def test_a_wait_that_has_lost_a_timeout_forgets_it():
     assert state.wake_at is None
 
 
+def test_a_wait_that_has_lost_one_of_two_plain_events_forgets_it():
+    blob = saved(lambda w: Wait("w", On("e"), On("lost")))
+    work, state = load(workflow(lambda w: Wait("w", On("e"))), blob)
+    assert resume(work, state, now=START) == "Waiting"
+    assert [event.name for event in state.threads[0].events] == ["e"]
+
+
+def test_an_event_that_stays_is_neither_torn_down_nor_set_up_again_when_its_wait_loses_another():
+    calls: list[Any] = []
+    blob = saved(lambda w: Wait("w", On("stays", via=Desk([])), On("lost")))
+    work, state = load(workflow(lambda w: Wait("w", On("stays", via=Desk(calls)))), blob)
+    assert resume(work, state, now=START) == "Waiting"
+    assert [f"{event.name} {event.status}" for event in state.threads[0].events] == ["stays Setup"]
+    assert calls == []
+
+
+def test_a_thread_past_its_wait_gets_none_of_the_events_that_the_wait_has_gained():
+    def tree(*more: On) -> Tree:
+        return lambda w: S(Go("t", Wait("u", On("g"), *more), Wait("x", On("y"))), Wait("w", On("e"), *more))
+
+    work, state = load(workflow(tree()), saved(tree()))
+    handle_callback("g", work, state, now=START)
+    work, state = load(workflow(tree(On("new"))), dump(work, state))
+    assert resume(work, state, now=START) == "Waiting"
+    assert [[event.name for event in thread.events] for thread in state.threads] == [["e", "new"], ["y"]]
+
+
+def test_a_gained_event_is_told_from_one_of_its_name_that_is_still_to_be_torn_down():
+    class Stubborn(Desk):
+        def teardown(self, request: CallbackRequest, handled: bool) -> None:
+            raise OSError("down")
+
+    def tree(*more: On) -> Tree:
+        return lambda w: S(Wait("w", On("e", via=Stubborn([]))), Wait("v", On("f"), *more))
+
+    work, state = load(workflow(tree()), saved(tree()))
+    handle_callback("e", work, state, now=START)
+    resume(work, state, now=START)
+    kinds: list[str] = []
+    resume(work, state, kinds.append, now=START)
+    assert kinds == ["afterTeardown"]  # what is left to be torn down is no change of the Wait
+    work, state = load(workflow(tree(On("e"))), dump(work, state))
+    resume(work, state, now=START)
+    assert [f"{event.name} {event.status}" for event in state.threads[0].events] == [
+        "e TeardownError",
+        "f Setup",
+        "e Setup",
+    ]
+    handle_callback("e", work, state, now=START)
+
+
 def test_the_order_of_events_may_change():
     blob = saved(lambda w: Wait("w", On("a"), On("b"), Timeout("late", HOUR)))
     work, state = load(workflow(lambda w: Wait("w", Timeout("late", HOUR), On("b"), On("a"))), blob)
@@ -370,6 +541,23 @@ def test_a_condition_that_fails_for_a_gained_event_changes_nothing():
     with pytest.raises(Exception, match="Timeout 'late': raised OSError"):
         resume(work, state, now=START)
     assert dump(work, state) == WAITS
+
+
+def test_a_gained_timeout_that_fires_into_a_condition_that_fails_changes_nothing():
+    def broken() -> bool:
+        raise OSError("out of order")
+
+    tree: Tree = lambda w: Wait("w", On("e"), Timeout("late", HOUR, If("c", broken, step("s"))))  # noqa: E731
+    work, state = load(workflow(tree), WAITS)
+    with pytest.raises(StepError, match="Case 'c': raised OSError"):
+        resume(work, state, now=START + 5 * HOUR)
+    assert dump(work, state) == WAITS
+
+
+def test_a_gained_timeout_inside_a_foreach_gets_the_item():
+    work, state = load(workflow(lambda w: ForEach("l", [1], Wait("w", On("e"), Timeout("late", lambda n: n * HOUR)))), IN_LOOP)
+    assert resume(work, state, now=START) == "Waiting"
+    assert state.wake_at == START + HOUR
 
 
 def test_an_event_that_became_a_timeout_fires_by_time():
@@ -392,6 +580,13 @@ def test_an_event_that_has_lost_its_via_is_a_teardown_error():
     handle_callback("f", work, state, now=START)
     resume(work, state, now=START)
     assert [f"{event.name} {event.status}" for event in state.threads[0].events] == ["e TeardownError", "g Setup"]
+
+
+def test_an_event_with_a_via_that_became_a_timeout_is_a_teardown_error_beside_its_timer():
+    blob = saved(lambda w: Wait("w", On("e", via=Desk([])), On("f")))
+    work, state = load(workflow(lambda w: Wait("w", Timeout("e", HOUR), On("f"))), blob)
+    resume(work, state, now=START)
+    assert [f"{event.name} {event.status}" for event in state.threads[0].events] == ["f Setup", "e TeardownError", "e Setup"]
 
 
 @pytest.mark.usefixtures("odd_states")
@@ -417,5 +612,5 @@ def test_a_thread_that_no_run_could_have_left_is_a_broken_state(thread: int, cha
             call()
         assert not isinstance(caught.value, PositionError)
         assert part in str(caught.value)
-        assert "run 'run-1', thread " in str(caught.value)
+        assert f"run 'run-1', thread {state.threads[thread].id!r}: " in str(caught.value)
     assert dump(work, state) == before

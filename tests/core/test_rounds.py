@@ -622,10 +622,26 @@ def test_a_setter_that_is_async_is_an_error_of_its_step_and_is_closed():
 def test_a_go_that_has_an_arg_only_sometimes_is_an_error():
     tree = [None, 5]
     run = Run(lambda w: S(step(w, "a"), Go("t", step(w, "x"), arg=tree[w.log == ["a"]])))
-    with pytest.raises(DefinitionError, match="Go 't' has an arg now, but had none when its class was linked"):
+    with pytest.raises(DefinitionError, match="run 'run', thread 'main': Go 't' has an arg now, but had none when its class"):
         run.resume()
     run.reload()
     assert run.work.log == ["a"]
+
+
+def test_a_thread_without_arg_and_item_has_none():
+    run = Run(lambda w: S(Go("t", Wait("u", On("e"))), Wait("w", On("f"))))
+    run.resume()
+    assert run.state.threads[1].arg is None
+
+
+def test_the_value_of_a_return_is_asked_for_in_main_only():
+    def value() -> int:
+        run.work.log.append("asked")
+        return 5
+
+    run = Run(lambda w: S(Go("t", Return(value)), step(w, "a"), Return(value)))
+    assert run.resume() == "Finished"
+    assert (run.work.log, run.state.result) == (["a", "asked"], 5)
 
 
 def test_a_now_past_the_end_of_the_calendar_is_an_error():

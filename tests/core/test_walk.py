@@ -35,6 +35,11 @@ def test_walk_gives_every_statement_in_the_order_of_the_source():
     ]
 
 
+def test_a_token_holds_the_types_of_its_payload_and_output():
+    token: Event[int, str] = Event("paid", int, str)
+    assert (token.name, token.payload, token.output) == ("paid", int, str)
+
+
 def test_walk_passes_over_what_is_no_statement():
     assert [repr(statement) for statement in walk(S("text", S()))] == ["S()", "S()"]  # type: ignore[arg-type]
 
