@@ -496,6 +496,14 @@ class BrokenHandle:
     handle = None
 
 
+class OddSignature:
+    """What it takes can't be found out."""
+
+    __signature__ = "none"
+
+    def __call__(self, *arguments: Any) -> None: ...
+
+
 class CalledNotHandled:
     """A callable is called, whatever else it has."""
 
@@ -737,6 +745,7 @@ FITTING: list[tuple[str, Callable[[Any], Any]]] = [
     ("an item's setter", lambda w: item(Step("a", w.none, into=w.two))),
     ("a field", named("none", into="receipt")),
     ("a handle-object", lambda w: Wait("w", On("a", HandleAndSetup()))),
+    ("a callable whose signature is none", lambda w: Step("a", OddSignature())),
     ("a callable with a handle and a via", lambda w: Wait("w", On("a", CalledNotHandled(), via=Opener()))),
     ("a via and a function", lambda w: Wait("w", On("a", w.none, via=Opener()))),
     ("an async action", lambda w: Step("a", w.later)),
@@ -768,6 +777,55 @@ def test_a_condition_that_is_a_plain_value_is_a_fault_in_class_style_only(tree: 
 
 def test_plain_items_ids_args_and_values_are_legal_in_class_style() -> None:
     validate(class_with(lambda w: S(ForEach("a", [1, 2]), Go("b", id=1, arg={"a": 1}), Return("done")), style="class"))
+
+
+def test_a_tree_alone_is_checked_for_nothing_that_depends_on_its_class() -> None:
+    def two(a: Any, b: Any) -> None: ...
+
+    validate(S(Step("a", two, into="anything"), Wait("w", On("e", two)), ForEach("l", [1], Step("b", two))))
+
+
+def test_a_message_names_the_definition_and_counts_its_faults() -> None:
+    for tree, told in (
+        (Break(), "the definition has 1 fault:\n  - Break: stands outside of any loop"),
+        (
+            S(Switch(), Join("j")),
+            "the definition has 2 faults:\n  - Switch: has no case\n  - Join 'j': names no Go to wait for",
+        ),
+    ):
+        with pytest.raises(DefinitionError) as caught:
+            validate(tree)
+        assert str(caught.value) == told
+
+
+def test_validate_knows_of_no_run() -> None:
+    class NoData:
+        def definition(self) -> Statement:
+            return S()
+
+    @dataclass
+    class Raising:
+        def definition(self) -> Statement:
+            raise ZeroDivisionError("no way")
+
+    for thing, told in (
+        (NoData(), "NoData is neither a dataclass nor a pydantic model: "),
+        (Raising(), "definition() of Raising raised ZeroDivisionError: no way"),
+    ):
+        with pytest.raises(DefinitionError) as caught:
+            validate(thing)
+        assert str(caught.value).startswith(told)
+
+
+def test_an_annotation_that_is_no_text_tells_a_field_from_a_class_variable() -> None:
+    @dataclass
+    class Order:
+        def definition(self) -> Statement:
+            return S()
+
+    validate(type("Sub", (Order,), {"__annotations__": {"limit": ClassVar[int]}, "limit": 5})())
+    with pytest.raises(DefinitionError, match=r"Sub.limit looks like a field but is none"):
+        validate(type("Sub", (Order,), {"__annotations__": {"limit": int}, "limit": 5})())
 
 
 def test_a_static_method_is_class_style() -> None:
@@ -944,19 +1002,29 @@ def test_a_shape_that_changed_with_the_data_is_told(first: Any, second: Any, mes
         assert dump(order, state) == before
 
 
-def test_the_root_of_a_tree_may_not_change_either() -> None:
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (lambda a: a, lambda a: S(), "it had Step 'a' with 0 statements inside, and has now S"),
+        (lambda a: a, lambda a: Sleep("a", HOUR), "it had Step 'a' with 0 statements inside, and has now Sleep('a') with 0"),
+        (lambda a: If("i", True, a), lambda a: If("j", True, a), "it had If 'i' with 1 statements inside, and has now If('j')"),
+        (S, lambda a: S(a, a), "it had S with 1 statements inside, and has now S() with 2 statements inside"),
+    ],
+)
+def test_the_root_of_a_tree_may_not_change_either(first: Any, second: Any, message: str) -> None:
     @dataclass
     class Order:
         done: bool = False
 
         def definition(self) -> Statement:
-            return S() if self.done else Step("a", self.act)
+            return (second if self.done else first)(Step("a", self.act))
 
         def act(self) -> None:
             self.done = True
 
-    with pytest.raises(DefinitionError, match="it had Step 'a' with 0 statements inside, and has now S"):
+    with pytest.raises(DefinitionError) as caught:
         resume(Order(), State.new("run-1", "Order"))
+    assert message in str(caught.value)
 
 
 def test_a_field_that_is_none_and_would_be_lost_is_told() -> None:

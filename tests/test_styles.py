@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pydantic.dataclasses
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from flowstmt import (
     Break,
@@ -30,6 +32,7 @@ from flowstmt import (
     State,
     Statement,
     Step,
+    StepError,
     Switch,
     Timeout,
     Wait,
@@ -445,6 +448,115 @@ def test_closures_of_one_factory_may_annotate_their_items_differently() -> None:
 
     resume(Two(), State.new("r", "Two"))
     assert seen == ["Line", "Other", "dict"]
+
+
+def test_closures_of_one_factory_may_mean_different_things_by_one_annotation() -> None:
+    """The text of their annotation is one and the same object, too."""
+
+    @dataclass
+    class Other:
+        sku: str
+
+    def factory(wanted: Any) -> Callable[..., Any]:
+        def act(item: wanted) -> None:
+            seen.append((type(item).__name__, wanted.__name__))
+
+        return act
+
+    seen: list[tuple[str, str]] = []
+
+    @dataclass
+    class Two:
+        def definition(self) -> Statement:
+            return S(
+                ForEach("a", [{"sku": "x"}], Step("as line", factory(Line))),
+                ForEach("b", [{"sku": "x"}], Step("as other", factory(Other))),
+            )
+
+    resume(Two(), State.new("r", "Two"))
+    assert seen == [("Line", "Line"), ("Other", "Other")]
+
+
+class TakesLine:
+    def __init__(self, seen: list[Any]) -> None:
+        self.seen = seen
+
+    def __call__(self, line: Line) -> None:
+        self.seen.append(line)
+
+    def method(self, line: Line) -> None:
+        self.seen.append(line)
+
+    def last(self, word: str, line: Line) -> None:
+        self.seen.append(line)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda takes: takes, id="object"),
+        pytest.param(lambda takes: takes.method, id="method"),
+        pytest.param(lambda takes: functools.partial(takes.last, "word"), id="partial"),
+        pytest.param(functools.partial, id="partial of an object"),
+        pytest.param(lambda takes: decorated(takes.method), id="decorated"),
+    ],
+)
+def test_one_callable_of_any_kind_is_enough_to_tell_the_type_of_an_item(make: Any) -> None:
+    seen: list[Any] = []
+
+    @dataclass
+    class One:
+        def definition(self) -> Statement:
+            return ForEach("a", [{"sku": "x"}], Step("act", make(TakesLine(seen))))
+
+    resume(One(), State.new("r", "One"))
+    assert seen == [Line("x")]
+
+
+def test_two_parameters_of_one_function_are_two() -> None:
+    def act(payload: Line, item: int) -> None:
+        seen.append((payload, item))
+
+    seen: list[Any] = []
+
+    @dataclass
+    class Two:
+        def definition(self) -> Statement:
+            return ForEach("a", [7], Wait("w", On("e", act)))
+
+    two, state = Two(), State.new("r", "Two")
+    resume(two, state)
+    handle_callback("e", two, state, {"sku": "x"})
+    assert seen == [(Line("x"), 7)]
+
+
+def test_the_annotation_of_an_item_may_say_more_than_its_type() -> None:
+    def act(n: Annotated[int, Field(gt=0)]) -> None: ...
+
+    @dataclass
+    class Positive:
+        def definition(self) -> Statement:
+            return ForEach("a", [0], Step("b", act))
+
+    with pytest.raises(StepError, match=r"ForEach 'a': its item can't be kept: .*greater than 0"):
+        resume(Positive(), State.new("r", "Positive"))
+
+
+def test_a_workflow_object_is_not_kept_by_the_program_of_its_class() -> None:
+    @dataclass
+    class Instance:
+        def definition(self) -> Statement:
+            return Step("a", self.act)
+
+        def act(self) -> None: ...
+
+    first = Instance()
+    gone = weakref.ref(first)
+    resume(first, State.new("r", "Instance"))
+    del first
+    gc.collect()
+    assert gone() is None
+    assert resume(Instance(), State.new("r", "Instance")) == "Finished"
 
 
 # --- subclasses ---

@@ -99,6 +99,8 @@ class Run:
             handle_callback(request, work, state, payload, now=now)
         assert dump(work, state) == before
         assert str(again.value) == str(caught.value)
+        # A handler's own refusal passes as it is.
+        assert isinstance(caught.value, RefusedError) or str(caught.value).startswith(f"run {self.state.run_id!r}: ")
         return caught.value
 
     def take(self, request: Any, payload: Any = None) -> Any:
@@ -209,6 +211,19 @@ def test_a_thread_that_does_not_wait_for_it_is_refused(run: Run):
     error = run.refused(CallbackRequest("pay", thread_id="line:p"), 1)
     assert type(error) is NotWaitingError
     assert "thread 'line:p' is WaitingEvent at 'picking'" in str(error)
+
+
+@pytest.mark.parametrize("pinned", [["pc"], ["birth"], ["pc", "birth"], ["thread_id", "birth"], ["thread_id", "pc", "birth"]])
+def test_whatever_pins_a_stop_at_which_somebody_waits_for_something_else_is_not_stale(run: Run, pinned: list[str]):
+    thread = run.state.threads[0]
+    pins: Any = {"thread_id": thread.id, "pc": thread.pc, "birth": thread.birth}
+    assert type(run.refused(CallbackRequest("ship", **{key: pins[key] for key in pinned}), 1)) is NotWaitingError
+
+
+def test_what_would_be_taken_names_no_timeout(run: Run):
+    assert str(run.refused("ship")).endswith(
+        f"{OPEN[:-1]}), 'picked' (thread 'line:p', pc 1), 'picked' (thread 'line:q', pc 1)"
+    )
 
 
 def test_a_thread_that_does_not_live_is_refused(run: Run):
