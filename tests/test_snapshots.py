@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, asdict, dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
@@ -26,6 +26,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, R
 from typing_extensions import TypedDict
 
 from flowstmt import (
+    CheckpointType,
+    EventStatus,
     ForEach,
     Frame,
     Go,
@@ -39,7 +41,9 @@ from flowstmt import (
     Step,
     StepError,
     Thread,
+    ThreadStatus,
     Wait,
+    WorkflowStatus,
     dump,
     handle_callback,
     load,
@@ -942,6 +946,63 @@ def test_a_missing_key_without_a_default_is_told(path: tuple[Any, ...], key: str
     with pytest.raises(StateError) as caught:
         load(Frozen, document_of(state))
     assert f"{json_path(path)}: the key {key!r} is missing" in str(caught.value)
+
+
+def test_missing_keys_of_a_state_take_their_defaults() -> None:
+    state = {
+        "run_id": "run-1",
+        "workflow": "Frozen",
+        "threads": [
+            {"id": "main", "name": "main", "frames": [{"statement": "l"}], "events": [{"name": "e", "wait": "w"}]},
+        ],
+        "error": {"type": "E", "message": "m"},
+    }
+    request = {"name": "", "thread_id": None, "pc": None, "birth": None, "run_id": None, "setup_data": None}
+    event = {"name": "e", "wait": "w", "type": "", "request": request, "status": "Setup", "handled": False}
+    thread = {
+        "id": "main",
+        "name": "main",
+        "status": "Resuming",
+        "position": "",
+        "event": None,
+        "events": [{**event, "error": None, "due_at": None}],
+        "pc": 0,
+        "birth": "",
+        "parent": None,
+        "ready": 0,
+        "since": None,
+        "due_at": None,
+        "attempt": 1,
+        "error": None,
+        "arg": None,
+        "frames": [{"statement": "l", "index": 0, "item": None, "exit": None, "data": None}],
+    }
+    loaded = asdict(load(Frozen, document_of(state))[1])
+    del loaded["raw"]  # not saved
+    assert loaded == {
+        "run_id": "run-1",
+        "workflow": "Frozen",
+        "status": "Resuming",
+        "revision": 0,
+        "threads": [thread],
+        "wake_at": None,
+        "result": None,
+        "error": {"type": "E", "message": "m", "step": "", "attempts": 1},
+        "undo": [],
+        "notes": [],
+    }
+
+
+def test_a_loaded_state_is_equal_to_the_one_that_was_saved_and_looks_like_it() -> None:
+    state = fresh()
+    _, loaded = load(Plain, dump(Plain([]), state))
+    assert loaded == state
+    assert repr(loaded) == repr(state)
+
+
+@pytest.mark.parametrize("words", [WorkflowStatus, ThreadStatus, EventStatus, CheckpointType])
+def test_a_status_is_saved_as_the_word_by_which_it_is_called(words: Any) -> None:
+    assert [word.value for word in words] == list(words.__members__)
 
 
 def test_a_live_run_has_one_main_and_each_id_once() -> None:

@@ -470,16 +470,22 @@ def test_a_pending_teardown_whose_event_is_gone_from_the_definition_is_a_teardow
     assert old.statuses == ["end Setup"]
 
 
-def test_what_setup_returns_must_be_text_or_none():
+@pytest.mark.parametrize(
+    ("returned", "why"),
+    [(5, "TypeError: setup must return a text or None, not 5"), ("\ud800", "UnicodeEncodeError: ")],
+)
+def test_what_setup_returns_must_be_text_or_none(returned: Any, why: str):
     world = World()
 
     class Wrong(Desk):
         def setup(self, request: CallbackRequest) -> Any:
-            return 5
+            return returned
 
     disk = start(world, lambda work: Wait("w", On("a", via=Wrong(world, "wrong"))))
     error = disk.failing()
-    assert "TypeError: setup must return a text or None, not 5" in str(error)
+    assert why in str(error)
+    assert disk.statuses == ["a SetupError"]
+    disk.reload()
     assert disk.statuses == ["a SetupError"]
 
 
@@ -759,3 +765,42 @@ def test_the_type_of_an_event_is_kept_as_text():
     assert [event.type for event in disk.events] == ["7", "", "Timeout"]
     disk.reload()
     assert [event.type for event in disk.events] == ["7", "", "Timeout"]
+
+
+def test_every_event_in_error_is_tried_once_by_each_resume():
+    world = World()
+    world.broken = {"setup"}
+    disk = start(world)
+    for _ in range(2):
+        disk.failing()
+    assert world.calls == [("setup", "a"), ("setup", "b")] * 2
+
+
+def test_the_next_try_of_a_setup_is_no_timer_of_its_wait():
+    world = World()
+    world.broken = {"setup"}
+    disk = start(world, lambda work: Wait("w", On("a", via=world.desk()), Timeout("late", HOUR)))
+    disk.failing()
+    disk.now += 10 * SECOND
+    disk.failing()
+    assert disk.statuses == ["a SetupError", "late Setup"]
+    assert disk.state.threads[0].status == "WaitingEvent"
+
+
+def test_a_teardown_still_to_be_done_when_the_next_wait_ends_knows_whether_its_event_fired():
+    world = World()
+    disk = start(world, lambda work: S(Wait("w", On("a", via=world.desk())), Wait("v", On("b")), Wait("u", On("c"))))
+    disk.resume()
+    disk.callback("a")
+
+    def die(kind: CheckpointType) -> None:
+        disk.save(kind)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        resume(disk.workflow, disk.state, die, now=disk.now)
+    disk.reload()
+    assert disk.statuses == ["a PendingTeardown", "b Setup"]
+    disk.callback("b")
+    disk.resume()
+    assert world.calls == [("setup", "a"), ("teardown", "a", "a is open", True)]

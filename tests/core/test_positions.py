@@ -482,6 +482,13 @@ def test_a_wait_that_has_lost_one_of_two_plain_events_forgets_it():
     assert [event.name for event in state.threads[0].events] == ["e"]
 
 
+def test_a_wait_whose_only_event_has_become_another_takes_that():
+    work, state = load(workflow(lambda w: Wait("w", On("other"))), WAITS)
+    resume(work, state, now=START)
+    handle_callback("other", work, state, now=START)
+    assert resume(work, state, now=START) == "Finished"
+
+
 def test_an_event_that_stays_is_neither_torn_down_nor_set_up_again_when_its_wait_loses_another():
     calls: list[Any] = []
     blob = saved(lambda w: Wait("w", On("stays", via=Desk([])), On("lost")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,8 @@ def test_walk_gives_every_statement_in_the_order_of_the_source():
 def test_a_token_holds_the_types_of_its_payload_and_output():
     token: Event[int, str] = Event("paid", int, str)
     assert (token.name, token.payload, token.output) == ("paid", int, str)
+    untyped: Event[Any, Any] = Event("paid")
+    assert (untyped.payload, untyped.output) == (None, None)
 
 
 def test_walk_passes_over_what_is_no_statement():
