@@ -781,6 +781,10 @@ class NoTruth:
         raise ValueError("no truth")
 
 
+class Awaitable:
+    def __await__(self) -> Any: ...
+
+
 class Uncountable(list[Any]):
     def __len__(self) -> int:
         return int(boom())
@@ -807,6 +811,18 @@ ANSWERS: list[tuple[str, Callable[[], Statement], str]] = [
         lambda: If("a", later),
         "Case 'a': its callable returned a coroutine: was a call or an await forgotten?",
     ),
+    (
+        "a condition that takes the item and returns a function",
+        lambda: ForEach("a", [1], If("b", lambda n: boom), Step("c", print)),
+        "Case 'b': its callable returned a function: was a call or an await forgotten?",
+    ),
+    (
+        "items that are a function",
+        lambda: ForEach("a", lambda: boom, Step("b", print)),
+        "ForEach 'a': its callable returned a function: was a call or an await forgotten?",
+    ),
+    ("an id that is async", lambda: Go("a", id=later), "Go 'a': its callable returned a coroutine: was a call or an await"),
+    ("an arg that is awaitable", lambda: Go("a", arg=Awaitable()), "Go 'a': it was given a Awaitable: was a call or an await"),
     ("items that raise", lambda: ForEach("a", boom, Step("b", print)), "ForEach 'a': raised ZeroDivisionError: boom"),
     (
         "items that are none",

@@ -236,12 +236,13 @@ def test_every_thread_is_looked_at_whatever_stands_before_it():
     ("change", "part"),
     [
         ({"event": "e"}, "the event 'e' has fired, but it is Executing at Step 's'"),
+        ({"event": "e", "status": ThreadStatus.Resuming}, "the event 'e' has fired, but it is Resuming at Step 's'"),
         ({"id": "other"}, "its id and its name 'main' must both be 'main' or neither"),
         ({"name": "other"}, "its id and its name 'other' must both be 'main' or neither"),
         ({"frames": [Frame("l")]}, "it is inside ForEach 'l', but Step 's' is inside no ForEach"),
     ],
 )
-def test_a_first_thread_about_to_run_a_step_is_looked_at_as_closely_as_any_other(change: dict[str, Any], part: str):
+def test_a_first_thread_at_a_step_is_looked_at_as_closely_as_any_other(change: dict[str, Any], part: str):
     tree: Tree = lambda w: step("s")  # noqa: E731
     work, state = load(workflow(tree), saved(tree, max_steps=0))
     for key, value in change.items():
