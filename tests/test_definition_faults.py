@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from inspect import CORO_CLOSED, getcoroutinestate
 from typing import Any, ClassVar
 
 import pytest
@@ -351,6 +352,32 @@ def faults_of_any(tree: Any) -> list[str]:
     return faults_of(Order())
 
 
+def test_an_async_function_that_was_called_is_told_and_closed() -> None:
+    async def later() -> None: ...
+
+    for tree, fault in (
+        (S, "S: <coroutine object "),
+        (lambda c: Step("a", c), "Step 'a': action must be a callable"),
+    ):
+        called = later()
+        (told,) = faults_of(tree(wrong(called)))
+        assert told.startswith(fault)
+        assert getcoroutinestate(called) == CORO_CLOSED
+
+
+def test_every_async_part_of_a_handler_object_or_a_via_is_told_by_the_sync_driver() -> None:
+    order = class_with(lambda w: Wait("w", On("a", AllAsync()), On("b", via=AllAsync())), style="object")
+    with pytest.raises(DefinitionError, match="needs resume_async") as caught:
+        resume(order, State.new("run-1", "Order"))
+    assert caught.value.faults == (
+        "On 'a' in Wait 'w': setup is async",
+        "On 'a' in Wait 'w': teardown is async",
+        "On 'a' in Wait 'w': handler is async",
+        "On 'b' in Wait 'w': setup is async",
+        "On 'b' in Wait 'w': teardown is async",
+    )
+
+
 def test_all_faults_are_told_at_once() -> None:
     tree = S(
         Step("a", act),
@@ -486,6 +513,18 @@ class Opener:
 
 class HandleAndSetup(Opener):
     def handle(self, request: Any, payload: Any) -> None: ...
+
+
+class HandleAndNoMethod(HandleAndSetup):
+    setup: Any = 5
+
+
+class AllAsync:
+    async def handle(self, request: Any, payload: Any) -> None: ...
+
+    async def setup(self, request: Any) -> None: ...
+
+    async def teardown(self, request: Any, handled: bool) -> None: ...
 
 
 class SetupIsNoMethod:
@@ -696,6 +735,11 @@ ARITY: list[tuple[str, Callable[[Any], Any], list[str]]] = [
     ),
     ("a setup that is no method", lambda w: Wait("w", On("a", via=SetupIsNoMethod())), ["On 'a' in Wait 'w': 'setup' of <"]),
     (
+        "a handler object's setup that is no method",
+        lambda w: Wait("w", On("a", HandleAndNoMethod())),
+        ["On 'a' in Wait 'w': 'setup' of <"],
+    ),
+    (
         "a via and a handler that is one",
         lambda w: Wait("w", On("a", HandleAndSetup(), via=Opener())),
         ["On 'a' in Wait 'w': has both a via and a handler object that is one itself: give one of them"],
@@ -745,6 +789,8 @@ FITTING: list[tuple[str, Callable[[Any], Any]]] = [
     ("an item's setter", lambda w: item(Step("a", w.none, into=w.two))),
     ("a field", named("none", into="receipt")),
     ("a handle-object", lambda w: Wait("w", On("a", HandleAndSetup()))),
+    ("the workflow, if given", lambda w: Step("a", lambda w=None: None)),
+    ("any keyword", lambda w: Step("a", lambda *a, **b: None)),
     ("a callable whose signature is none", lambda w: Step("a", OddSignature())),
     ("a callable with a handle and a via", lambda w: Wait("w", On("a", CalledNotHandled(), via=Opener()))),
     ("a via and a function", lambda w: Wait("w", On("a", w.none, via=Opener()))),
