@@ -655,6 +655,35 @@ def test_a_thread_that_loops_does_not_starve_another_where_some_step_is_concurre
     assert flow.log == ["x", "a", "x", "b", "x", "c", "x"]
 
 
+@dataclass
+class Polling:
+    """main loops, without ever waiting, until the answer of another thread is there."""
+
+    answers: list[str] = field(default_factory=list)
+    is_async: bool = False
+
+    def definition(self):
+        return S(
+            Go("asks", Step("ask", self.ask, into=self.answers.append, concurrent=True)),
+            For("no answer", lambda: not self.answers, Step("poll", self.poll_later if self.is_async else self.poll)),
+        )
+
+    async def ask(self) -> str:
+        await asyncio.sleep(0)
+        return "yes"
+
+    def poll(self) -> None: ...
+
+    async def poll_later(self) -> None: ...
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_actions_that_never_wait_do_not_starve_those_in_flight(is_async: bool):
+    flow = Polling(is_async=is_async)
+    assert asyncio.run(resume_async(flow, State.new("r", "Polling"), max_steps=50, concurrency=2)) == "Finished"
+    assert flow.answers == ["yes"]
+
+
 def test_what_is_in_flight_has_come_to_its_end_before_an_error_leaves():
     async def main() -> None:
         barrier = Barrier()
