@@ -205,6 +205,10 @@ class Beside:
         finally:
             self._news = None
 
+    async def breathe(self) -> None:
+        """Let what is in flight go on: actions of other threads that never wait would keep it from its turn for ever."""
+        await asyncio.sleep(0)
+
     def forget(self, flight: Flight) -> None:
         """Its outcome has been taken."""
         self.flights.remove(flight)

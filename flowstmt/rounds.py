@@ -208,6 +208,8 @@ def _rounds_beside(run: Run, max_steps: int) -> Asks:
         if alone is not None:
             result = yield from _alone(run, alone)
             yield from _completed(run, alone, result)
+            if beside is not None and beside.flights and not beside.landed:
+                yield beside.breathe, ()
         elif beside is None or not beside.flights:
             # Since the look at the callbacks nothing was awaited: none can come too late.
             return
