@@ -19,10 +19,9 @@ __all__ = ["Parameters", "parameters"]
 class Parameters:
     """What a callable takes: ``required`` to ``most`` positional arguments, those in ``keyword`` by name only."""
 
-    __slots__ = ("is_async", "keyword", "most", "names", "required")
+    __slots__ = ("keyword", "most", "names", "required")
 
     def __init__(self, call: Callable[..., Any]) -> None:
-        self.is_async = is_async(call)
         self.required = 0
         self.most = 0
         self.names: list[str] = []
