@@ -566,7 +566,7 @@ def test_a_class_without_a_definition_is_told(cls: Any) -> None:
 @pytest.mark.parametrize("thing", [None, 5, "tree", [S()], Order, Order(), object()])
 @pytest.mark.parametrize("call", [lambda thing: list(walk(thing)), lambda thing: find(thing, "a")], ids=["walk", "find"])
 def test_walk_and_find_take_a_tree(call: Any, thing: Any) -> None:
-    with pytest.raises(DefinitionError, match="expected"):
+    with pytest.raises(DefinitionError, match=f"expected a statement, not {re.escape(repr(thing))}: call definition"):
         call(thing)
 
 

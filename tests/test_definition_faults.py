@@ -115,6 +115,7 @@ SHAPES: list[tuple[str, Any, list[str]]] = [
         [Step("a", act)],
         ["definition() must return a statement, not [Step('a')]; wrap several statements in S(...)"],
     ),
+    ("a tuple for a tree", (Step("a", act),), ["definition() must return a statement, not (Step('a'),); wrap several"]),
     ("a text for a tree", "Step", ["definition() must return a statement, not 'Step'"]),
     ("None between statements", S(Step("a", act), wrong(None)), ["S: None after Step('a') is no statement"]),
     ("a function between statements", S(wrong(act)), ["S: <function act"]),
@@ -365,8 +366,8 @@ def test_an_async_function_that_was_called_is_told_and_closed() -> None:
         assert getcoroutinestate(called) == CORO_CLOSED
 
 
-def test_every_async_part_of_a_handler_object_or_a_via_is_told_by_the_sync_driver() -> None:
-    order = class_with(lambda w: Wait("w", On("a", AllAsync()), On("b", via=AllAsync())), style="object")
+def test_every_async_part_of_an_event_is_told_by_the_sync_driver() -> None:
+    order = class_with(lambda w: Wait("w", On("a", AllAsync()), On("b", via=AllAsync()), On("c", w.later)), style="object")
     with pytest.raises(DefinitionError, match="needs resume_async") as caught:
         resume(order, State.new("run-1", "Order"))
     assert caught.value.faults == (
@@ -375,6 +376,7 @@ def test_every_async_part_of_a_handler_object_or_a_via_is_told_by_the_sync_drive
         "On 'a' in Wait 'w': handler is async",
         "On 'b' in Wait 'w': setup is async",
         "On 'b' in Wait 'w': teardown is async",
+        "On 'c' in Wait 'w': handler is async",
     )
 
 

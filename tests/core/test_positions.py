@@ -214,6 +214,13 @@ def test_a_go_that_is_gone_is_refused_by_a_thread_that_has_not_started():
     assert [thread.position for thread in state.threads] == ["main's", "x"]
 
 
+def test_another_thread_may_not_stand_at_a_step_of_main():
+    tree: Tree = lambda w: S(Go("t", step("x")), step("s"))  # noqa: E731
+    work, state = load(workflow(tree), saved(tree, max_steps=0))
+    state.threads[1].position = "s"
+    assert "thread 't', position 's': Step 's' is in the thread of 'main' now" in refused(dump(work, state), tree)
+
+
 @pytest.mark.usefixtures("odd_states")
 def test_every_thread_is_looked_at_whatever_stands_before_it():
     tree: Tree = lambda w: S(Go("t", Wait("w", On("e"))), Go("u", Wait("v", On("f"))), step("s"))  # noqa: E731
