@@ -214,6 +214,7 @@ SHAPES: list[tuple[str, Any, list[str]]] = [
         Step("a", act, was=wrong("b")),
         ["Step 'a': was must be a tuple of old names, not 'b': write was=('b',)"],
     ),
+    ("a number for old names", Step("a", act, was=wrong(5)), ["Step 'a': was must be a tuple of old names, not 5"]),
     ("a list for old names", Step("a", act, was=wrong(["b"])), ["Step 'a': was must be a tuple of old names, not ['b']"]),
     (
         "old names that are none",

@@ -532,6 +532,37 @@ def test_a_thread_that_ended_does_not_stand_in_the_way_of_a_name():
     assert [t.id for t in state.threads] == ["main", "c"]
 
 
+def test_threads_that_would_become_one_are_refused_beside_one_that_ended():
+    desk = Desk()
+
+    def tree(w: Any) -> Statement:
+        return S(
+            Go("over", Wait("v", On("d", via=desk))),
+            Go("a", Wait("x", On("e"))),
+            Go("b", Wait("y", On("f"))),
+            Join("j", "a", "b"),
+        )
+
+    work, state = workflow(tree)(), State.new("run-1", "Order", START)
+    resume(work, state, now=START)
+    desk.fails = 1
+    handle_callback("d", work, state, now=START)
+    resume(work, state, now=START)
+    assert [str(thread.status) for thread in state.threads][1] == "Ended"
+    work, state = opened(
+        lambda w: S(Go("c", Wait("x", On("e")), Wait("y", On("f")), was=("a", "b")), Join("j", "c")), dump(work, state)
+    )
+    with pytest.raises(StateError, match="the threads 'a' and 'b' would both be 'c' now"):
+        resume(work, state, now=START)
+
+
+def test_an_event_does_not_become_one_that_its_wait_has_already():
+    blob = saved(lambda w: Wait("w", On("card"), On("cash")))
+    work, state = opened(lambda w: Wait("w", On("card", was=("cash",))), blob)
+    resume(work, state, now=START)
+    assert [event.name for event in state.threads[0].events] == ["card"]
+
+
 def test_items_that_dont_fit_leave_the_old_names():
     def take(item: int) -> None: ...
 
