@@ -255,7 +255,8 @@ def resume(
     """
     run = Run(workflow, state, save, now, deps)
     run.refuse_async()
-    status: WorkflowStatus = _run(resume_rounds(run, _steps(max_steps)), run, _hook(invoke, state))
+    hook = None if invoke is None else _hook(invoke, state)
+    status: WorkflowStatus = _run(resume_rounds(run, _steps(max_steps)), run, hook)
     return status
 
 

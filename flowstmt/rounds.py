@@ -38,6 +38,7 @@ from flowstmt.core.state import (
     State,
     Thread,
     WaitEvent,
+    WorkflowStatus,
     aware,
 )
 from flowstmt.core.statements import Event
@@ -116,27 +117,48 @@ def resume_rounds(run: Run, max_steps: int) -> Asks:
 
     A round is entered after its action, so what changed outside meanwhile is seen before anything runs.
     """
-    machine, state = run.machine, run.state
+    return (_rounds_beside if run.program.has_concurrent else _rounds)(run, max_steps)
+
+
+def _begin(run: Run) -> bool:
+    """The moves before the first action; whether there are any to be saved."""
+    machine = run.machine
     machine.turn = None
-    if state.status not in OVER:
-        machine.begin()
-        now = run.clock()
-        if machine.settle(now):
-            yield from run.checkpoint(AFTER_RESUME, now)
-    else:
+    if run.state.status in OVER:
         machine.rename()
-    if machine.outside_work(run.tried) is not None:
-        yield from _outside(run)
-    yield from (_rounds_beside if run.program.has_concurrent else _rounds)(run, max_steps)
+        return False
+    machine.begin()
+    now = run.clock()
+    if not machine.settle(now):
+        return False
+    machine.checkpoint(now)
+    run.instant = now
+    return run.save is not None
+
+
+def _status(run: Run) -> WorkflowStatus:
+    """What ``resume`` returns. Raises ``SetupError`` now that all else is done."""
     if run.failures:
-        raise _setups_failed(state, run.failures) from run.failures[0][1]
-    return state.status
+        raise _setups_failed(run.state, run.failures) from run.failures[0][1]
+    return run.state.status
+
+
+def _first_save(run: Run) -> Asks:
+    run.kind = "save"
+    run.thread = run.event = None
+    assert run.save is not None  # or there would be nothing to save
+    yield run.save, (AFTER_RESUME,)
+    run.kind = ""
 
 
 def _rounds(run: Run, max_steps: int) -> Asks:
     """One action after the other."""
     machine, state, save, beside = run.machine, run.state, run.save, run.beside
     class_style = run.program.class_style
+    if _begin(run):
+        yield from _first_save(run)
+    if machine.outside_work(run.tried) is not None:
+        yield from _outside(run)
     steps = 0
     while True:
         if beside is not None and beside.waiting:
@@ -144,7 +166,7 @@ def _rounds(run: Run, max_steps: int) -> Asks:
         # From here to the return nothing is awaited: no callback can come too late.
         thread = machine.turn
         if thread is None or steps >= max_steps:
-            return
+            return _status(run)
         run.kind = "action"
         run.thread = thread
         run.event = run.instant = None
@@ -186,6 +208,10 @@ def _rounds_beside(run: Run, max_steps: int) -> Asks:
     Outcomes are taken one at a time, while no action has the data to itself.
     """
     machine, beside = run.machine, run.beside
+    if _begin(run):
+        yield from _first_save(run)
+    if machine.outside_work(run.tried) is not None:
+        yield from _outside(run)
     slots = 1
     if beside is not None:
         slots = beside.concurrency
@@ -212,7 +238,7 @@ def _rounds_beside(run: Run, max_steps: int) -> Asks:
                 yield beside.breathe, ()
         elif beside is None or not beside.flights:
             # Since the look at the callbacks nothing was awaited: none can come too late.
-            return
+            return _status(run)
         else:
             yield beside.news, ()
         if beside is not None and beside.landed:

@@ -323,7 +323,11 @@ def test_whatever_is_loaded_and_called_gives_a_flowstmt_error_or_a_run_that_goes
             event(f"load: {type(error).__name__}")
             return
         event("loaded")
-        first = dump(order, state)
+        try:
+            first = dump(order, state)
+        except FlowstmtError:
+            event("too deep")  # by a few levels, that dump keeps free so that whatever it writes can be read
+            return
         # What was read can be read again, and is the same.
         assert dump(*load(Order, first)) == first
         now = START + timedelta(hours=1)
