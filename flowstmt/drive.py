@@ -12,10 +12,12 @@ from functools import partial
 from inspect import isawaitable, iscoroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from flowstmt.callback_round import Request, callback_round
 from flowstmt.core.state import State, WorkflowStatus
 from flowstmt.current import CURRENT, Ask, Caller, Current
 from flowstmt.errors import ConflictError, DefinitionError, FlowstmtError, StateError, StepError
-from flowstmt.rounds import Asks, Request, Run, Save, callback_round, resume_rounds
+from flowstmt.rounds import resume_rounds
+from flowstmt.run import Asks, Run, Save
 
 if TYPE_CHECKING:
     from flowstmt.beside import Beside

@@ -1,8 +1,8 @@
 """What a driver does, round by round: the rules, without anybody who calls or awaits.
 
-``resume_rounds`` and ``callback_round`` are generators. They ask the machine what is next and yield the calls to be made:
-actions, handlers, setups, teardowns, and ``save`` where the design wants a checkpoint. They get the results sent back, or
-the exceptions thrown in. ``drive.py`` makes the calls.
+``resume_rounds``, and ``callback_round`` in a file of its own, are generators. They ask the machine what is next and yield the
+calls to be made: actions, handlers, setups, teardowns, and ``save`` where the design wants a checkpoint. They get the results
+sent back, or the exceptions thrown in. ``drive.py`` makes the calls.
 
 What they yield while ``run.kind`` is "" is no call of the user's but a wait: for an action in flight, for a callback that
 has its turn (``beside.py``). Only ``resume_async`` has those.
@@ -11,19 +11,15 @@ has its turn (``beside.py``). Only ``resume_async`` has those.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from copy import copy
-from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from flowstmt.backup import Backup
-from flowstmt.codec import Codec
-from flowstmt.core.callbacks import accept
 from flowstmt.core.events import event_key
 from flowstmt.core.machine import Machine
-from flowstmt.core.nodes import Node
-from flowstmt.core.program import program_for, rebuild
+from flowstmt.core.program import rebuild
 from flowstmt.core.state import (
     AFTER_CALLBACK,
     AFTER_RESUME,
@@ -32,84 +28,23 @@ from flowstmt.core.state import (
     OVER,
     PENDING_SETUP,
     SETUP_ERROR,
-    CallbackRequest,
-    CheckpointType,
     ErrorInfo,
     State,
     Thread,
     WaitEvent,
     WorkflowStatus,
-    aware,
 )
-from flowstmt.core.statements import Event
 from flowstmt.current import Ask, Caller, Kind
-from flowstmt.errors import CallbackError, DefinitionError, FlowstmtError, SetupError, StateError, StepError, message_of, said
-from flowstmt.handlers import LEFT_OUT, kept_payload, taken_payload
+from flowstmt.errors import FlowstmtError, SetupError, StateError, StepError, message_of, said
+from flowstmt.run import CODEC, Asks, Run
 from flowstmt.twin import Twin
 
 if TYPE_CHECKING:
     from flowstmt.beside import Beside, Flight
 
-__all__ = ["Asks", "Request", "Run", "Save", "callback_round", "resume_rounds"]
+__all__ = ["resume_rounds"]
 
 logger = logging.getLogger("flowstmt.rounds")
-
-Save: TypeAlias = Callable[[CheckpointType], Any]
-Request: TypeAlias = CallbackRequest | Event[Any, Any] | str
-
-Asks: TypeAlias = Generator[Ask, Any, Any]
-
-_codec = Codec()
-
-
-_now = partial(datetime.now, UTC)
-
-
-class Run(Caller):
-    """What one call of a driver was given.
-
-    ``beside`` is what goes on beside a running ``resume_async``; ``tried`` and ``failures`` are the events whose setups and
-    teardowns it has tried, and the setups among them that failed.
-    """
-
-    __slots__ = ("beside", "failures", "machine", "save", "tried")
-
-    def __init__(self, workflow: Any, state: State, save: Save | None, now: datetime | None, deps: Any) -> None:
-        if not isinstance(state, State):
-            raise StateError(f"expected a State, not {state!r}: make one with State.new, or get it from load")
-        if save is not None and not callable(save):
-            raise StateError(f"run {state.run_id!r}: save must be a callable that takes the checkpoint type, not {save!r}")
-        program, values = program_for(workflow, state.run_id)
-        super().__init__(workflow, state, program, _now if now is None else _fixed(now, state), deps)
-        self.save = save
-        self.beside: Beside | None = None
-        self.tried: set[tuple[Any, ...]] = set()
-        self.failures: list[tuple[str, Exception]] = []
-        self.machine = Machine(program, values, workflow, state, _codec)
-
-    def refuse_async(self) -> None:
-        """For sync drivers: nothing may have to be awaited."""
-        if self.program.async_places:
-            raise DefinitionError(
-                f"run {self.state.run_id!r}: {self.program.workflow_name} needs resume_async and handle_callback_async:",
-                self.program.async_places,
-            )
-
-    def checkpoint(self, kind: CheckpointType, now: datetime, thread: Thread | None = None) -> Asks:
-        """Bring the state up to date and save it."""
-        self.machine.checkpoint(now)
-        if self.save is not None:
-            self.kind = "save"
-            self.thread = thread
-            self.event = None
-            self.instant = now
-            yield self.save, (kind,)
-        self.kind = ""
-
-
-def _fixed(now: Any, state: State) -> Callable[[], datetime]:
-    instant = aware(now, f"run {state.run_id!r}: now")
-    return lambda: instant
 
 
 def resume_rounds(run: Run, max_steps: int) -> Asks:
@@ -289,7 +224,7 @@ def _with_copy(run: Run, thread: Thread) -> tuple[Twin, Ask]:
         raise StateError(f"{_step_of(state, thread)}: {error}") from error
     if not program.class_style:
         values = rebuild(program, twin.workflow, state.run_id)
-    return twin, Machine(program, values, twin.workflow, state, _codec).action(twin.thread)
+    return twin, Machine(program, values, twin.workflow, state, CODEC).action(twin.thread)
 
 
 def _refuse_changes(state: State, thread: Thread, twin: Twin) -> None:
@@ -467,65 +402,3 @@ def _set_up_or_tear_down(run: Run, thread: Thread, event: WaitEvent) -> Asks:
     yield from run.checkpoint(AFTER_SETUP if setting_up else AFTER_TEARDOWN, run.clock(), thread)
     if stuck is not None:
         raise stuck
-
-
-def callback_round(run: Run, request: Request, payload: Any) -> Asks:
-    """Take a callback, or refuse it with everything as it was; returns what its handler returned. Saving is the caller's."""
-    machine, state, workflow = run.machine, run.state, run.workflow
-    wanted = _request(request, state)
-    if state.status not in OVER:
-        machine.begin()
-    try:
-        thread, node = accept(run.program, state, wanted)
-        on = machine.values[node.index]
-        given, kept = taken_payload(payload, on, workflow, int(run.program.class_style), state.run_id)
-        backup = Backup(workflow, thread)
-    except BaseException:
-        machine.take_back_begin()
-        raise
-    output = None
-    run.kind = "handler"
-    run.thread = thread
-    try:
-        if on.into is not None and kept is not LEFT_OUT:
-            machine.store(thread, node, on.into, kept_payload(kept, on, workflow, state.run_id))
-        if on.handler is not None:
-            output = yield _handler_call(run, thread, node, given, payload)
-    except BaseException:
-        backup.put_back()
-        machine.take_back_begin()
-        raise
-    now = run.clock()
-    machine.turn = None
-    machine.fire(thread, node.name, now)
-    machine.checkpoint(now)
-    return output
-
-
-def _handler_call(run: Run, thread: Thread, node: Node, given: tuple[Any, ...], payload: Any) -> Ask:
-    machine = run.machine
-    handler = machine.values[node.index].handler
-    run.kind = "handler"
-    run.thread = thread
-    run.instant = None
-    for event in thread.events:
-        if event.name == node.name and event.request.pc == thread.pc:
-            run.event = event
-            break
-    else:
-        # The Wait has gained the event since it was reached: nothing was set up for it.
-        request = CallbackRequest(node.name, thread.id, thread.pc, thread.birth, run.state.run_id)
-        run.event = event = WaitEvent(node.name, thread.position, request=request)
-    if callable(handler):
-        return handler, machine.arguments(thread, node, handler, given)
-    return handler.handle, (copy(event.request), payload)
-
-
-def _request(request: Request, state: State) -> CallbackRequest:
-    if isinstance(request, CallbackRequest):
-        return request
-    if isinstance(request, Event):
-        return CallbackRequest(request.name)
-    if isinstance(request, str):
-        return CallbackRequest(request)
-    raise CallbackError(f"run {state.run_id!r}: expected a CallbackRequest, an Event or the name of an event, not {request!r}")

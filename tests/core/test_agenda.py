@@ -229,7 +229,7 @@ def test_threads_are_woken_in_the_order_in_which_they_would_be_if_all_were_looke
     """Nor does it matter whether a run goes on or is loaded for each step. All timers come due within one ``resume``."""
     cls = type("Seeded", (Woken,), {"seed": seed})
     now = START
-    monkeypatch.setattr("flowstmt.rounds._now", lambda: now)
+    monkeypatch.setattr("flowstmt.run._now", lambda: now)
 
     def go_on(workflow: Any, state: State, max_steps: int) -> list[bytes]:
         saved: list[bytes] = []

@@ -1,0 +1,76 @@
+"""One call of a driver: what it was given, and the machine that it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from flowstmt.codec import Codec
+from flowstmt.core.machine import Machine
+from flowstmt.core.program import program_for
+from flowstmt.core.state import CheckpointType, State, Thread, aware
+from flowstmt.current import Ask, Caller
+from flowstmt.errors import DefinitionError, StateError
+
+if TYPE_CHECKING:
+    from flowstmt.beside import Beside
+
+__all__ = ["CODEC", "Asks", "Run", "Save"]
+
+Save: TypeAlias = Callable[[CheckpointType], Any]
+Asks: TypeAlias = Generator[Ask, Any, Any]
+"""The calls to be made: their results are sent back, their exceptions thrown in."""
+
+CODEC = Codec()
+
+
+_now = partial(datetime.now, UTC)
+
+
+class Run(Caller):
+    """What one call of a driver was given.
+
+    ``beside`` is what goes on beside a running ``resume_async``; ``tried`` and ``failures`` are the events whose setups and
+    teardowns it has tried, and the setups among them that failed.
+    """
+
+    __slots__ = ("beside", "failures", "machine", "save", "tried")
+
+    def __init__(self, workflow: Any, state: State, save: Save | None, now: datetime | None, deps: Any) -> None:
+        if not isinstance(state, State):
+            raise StateError(f"expected a State, not {state!r}: make one with State.new, or get it from load")
+        if save is not None and not callable(save):
+            raise StateError(f"run {state.run_id!r}: save must be a callable that takes the checkpoint type, not {save!r}")
+        program, values = program_for(workflow, state.run_id)
+        super().__init__(workflow, state, program, _now if now is None else _fixed(now, state), deps)
+        self.save = save
+        self.beside: Beside | None = None
+        self.tried: set[tuple[Any, ...]] = set()
+        self.failures: list[tuple[str, Exception]] = []
+        self.machine = Machine(program, values, workflow, state, CODEC)
+
+    def refuse_async(self) -> None:
+        """For sync drivers: nothing may have to be awaited."""
+        if self.program.async_places:
+            raise DefinitionError(
+                f"run {self.state.run_id!r}: {self.program.workflow_name} needs resume_async and handle_callback_async:",
+                self.program.async_places,
+            )
+
+    def checkpoint(self, kind: CheckpointType, now: datetime, thread: Thread | None = None) -> Asks:
+        """Bring the state up to date and save it."""
+        self.machine.checkpoint(now)
+        if self.save is not None:
+            self.kind = "save"
+            self.thread = thread
+            self.event = None
+            self.instant = now
+            yield self.save, (kind,)
+        self.kind = ""
+
+
+def _fixed(now: Any, state: State) -> Callable[[], datetime]:
+    instant = aware(now, f"run {state.run_id!r}: now")
+    return lambda: instant
