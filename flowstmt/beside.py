@@ -188,8 +188,9 @@ class Beside:
         flight.task.add_done_callback(partial(self._land, flight))
 
     def _land(self, flight: Flight, _: asyncio.Task[Any]) -> None:
-        self.landed.append(flight)
-        self._tell()
+        if flight in self.flights:  # one that has been dropped may be told to have ended only now
+            self.landed.append(flight)
+            self._tell()
 
     def _tell(self) -> None:
         if self._news is not None and not self._news.done():

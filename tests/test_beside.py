@@ -1666,3 +1666,38 @@ def test_a_round_trip_after_each_wave_of_actions_changes_nothing():
         harness.callback("more", 7)
         ends.append((harness.result, harness.workflow.pages, harness.status))
     assert ends[0] == ends[1] == ([0, 1], {0: "page 0", 1: "page 1"}, "Finished")
+
+
+def test_an_action_that_ends_in_the_moment_in_which_main_does_is_dropped_for_good():
+    class Page:
+        async def teardown(self, request: Any, handled: bool) -> None:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    @dataclass
+    class Photo:
+        found: list[str] = field(default_factory=list)
+
+        def definition(self):
+            return S(
+                Go("page", Wait("w", On("never", via=Page()))),
+                Go("go", Step("fetch", self.fetch, into=self.found.append, concurrent=True)),
+                Step("look", self.look),
+            )
+
+        async def fetch(self) -> str:
+            await asyncio.sleep(0)
+            current().deps.set()  # main is woken first, and ends before the end of this action is noticed
+            return "too late"
+
+        async def look(self) -> None:
+            await current().deps.wait()
+
+    async def main() -> None:
+        flow, state = Photo(), State.new("r", "Photo")
+        kinds: list[str] = []
+        status = await resume_async(flow, state, lambda kind: kinds.append(str(kind)), deps=asyncio.Event(), concurrency=2)
+        assert (status, flow.found, kinds) == ("Finished", [], ["afterResume", "afterStep", "afterTeardown"])
+        assert [note["step"] for note in state.notes] == ["fetch"]
+
+    asyncio.run(main())
