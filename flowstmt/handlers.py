@@ -113,7 +113,10 @@ def _fitting(payload: Any, schema: Any, event: str, run_id: str) -> Any:
     refused = f"run {run_id!r}: the payload for event {event!r} does not fit its schema:"
     try:
         if isinstance(payload, bytes | bytearray | memoryview):
-            value = from_json(bytes(payload), allow_inf_nan=False)
+            try:
+                value = from_json(bytes(payload), allow_inf_nan=False)
+            except ValueError as error:
+                raise ValueError(f"it is no JSON: {error}") from error
         else:
             value = _codec.adapt(payload, Any)
     except (ValueError, RecursionError) as error:

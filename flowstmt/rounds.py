@@ -257,11 +257,11 @@ def _land(run: Run, beside: Beside) -> Asks:
         yield from _completed(run, flight.thread, result)
     if not failures:
         return
-    raised = None if run.state.status in OVER else failures.pop(0)
-    for failure in failures:
-        logger.warning("not raised, since another one is or main has ended: %s", failure)
-    if raised is not None:
-        raise raised
+    over = run.state.status in OVER
+    for failure in failures if over else failures[1:]:
+        logger.warning("not raised, since %s: %s", "main has ended" if over else "another action failed first", failure)
+    if not over:
+        raise failures[0]
 
 
 def _result_of(state: State, flight: Flight) -> Any:
