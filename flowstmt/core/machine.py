@@ -280,7 +280,8 @@ class Machine(Moves):
         earliest = None if agenda is None or threads is state.threads else agenda.due_at
         for thread in threads:
             status = thread.status
-            runnable = runnable or status is RESUMING
+            # One at a step has no turn yet where moving on was refused.
+            runnable = runnable or status is RESUMING or status is EXECUTING
             due = [thread.due_at] if status is WAITING_TIME else []
             for event in thread.events:
                 outside = outside or event.status in TO_DO_NOW

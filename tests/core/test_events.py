@@ -649,6 +649,22 @@ def test_a_setup_that_leads_to_a_condition_that_raises_is_saved_without_its_cons
     assert disk.statuses == ["e Setup"]
 
 
+def test_a_run_with_a_step_to_do_is_due_at_once_though_what_a_setup_led_to_failed():
+    disk = Disk(
+        lambda work: S(
+            Go("t", Wait("w", On("e", via=Writes(work)))),
+            Go("u", WaitFor("c", lambda: 1 / (5 - work.n) < 0)),
+            Step("s", lambda: work.log.append("s")),
+        )
+    )
+    with pytest.raises(StepError, match="WaitFor 'c': raised ZeroDivisionError"):
+        disk.resume()
+    disk.reload()
+    # Or whoever looks for what is due would never see it again.
+    assert (disk.state.status, disk.state.wake_at) == ("Resuming", START)
+    assert disk.state.threads[0].status == "Executing"
+
+
 def test_data_that_cant_be_copied_fails_the_setup_that_could_not_be_undone():
     world = World()
 
