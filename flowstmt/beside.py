@@ -69,6 +69,11 @@ class WaitingCallback:
             await _cancelled([self._task])
             self.leave(cancelled)
             raise
+        except GeneratorExit as dropped:
+            # Nobody awaits the resume any more: its handler is cancelled, and ends by itself.
+            self._task.cancel()
+            self.leave(dropped)
+            raise
         if self._task.cancelled():
             self._answer.cancel()
             return False

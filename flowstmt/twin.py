@@ -59,7 +59,8 @@ class Twin:
         if after == self._before:
             return []
         data, data_before = from_json(after[0]), from_json(self._before[0])
-        names = [f"field {name!r}" for name in data if data[name] != data_before.get(name)]
+        # By what they look like: 1, 1.0 and True are equal, and so are dicts whose keys stand in another order.
+        names = [f"field {name!r}" for name in data if repr(data[name]) != repr(data_before.get(name))]
         names += ["its arg"] if after[1] != self._before[1] else []
         return names + (["its item"] if after[2:] != self._before[2:] else [])
 

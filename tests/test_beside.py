@@ -390,8 +390,9 @@ class Meddler:
     """A concurrent step that does what ``how`` says to what it was given."""
 
     how: str
-    numbers: list[int] = field(default_factory=lambda: [1])
+    numbers: list[Any] = field(default_factory=lambda: [1])
     name: str = "x"
+    prices: dict[str, int] = field(default_factory=lambda: {"a": 1, "b": 2})
     shared: list[int] = field(default_factory=list, metadata={"transient": True})
 
     def definition(self):
@@ -412,6 +413,10 @@ class Meddler:
             self.numbers.append(2)
         elif self.how == "both":
             self.numbers, self.name = [], "y"
+        elif self.how == "kind":
+            self.numbers = [True]
+        elif self.how == "order":
+            self.prices = {"b": 2, "a": 1}
         elif self.how == "broken":
             self.name = object()  # type: ignore[assignment]
         self.shared.append(1)
@@ -437,6 +442,8 @@ def drive(flow: Any, state: State, concurrency: int, save: Any = None) -> None:
         ("item", "changed its item in its copy"),
         ("list", "changed field 'numbers' in its copy"),
         ("both", "changed field 'numbers', field 'name' in its copy"),
+        ("kind", "changed field 'numbers' in its copy"),
+        ("order", "changed field 'prices' in its copy"),
         ("broken", "changed Meddler.name can't be saved"),
     ],
 )
@@ -1403,6 +1410,25 @@ def test_a_dropped_resume_lets_nobody_wait_for_ever():
         with pytest.raises(ConflictError, match="ended with GeneratorExit"):
             await call
         await until(lambda: barrier.inside == [])
+
+    asyncio.run(main())
+
+
+def test_a_resume_that_is_dropped_while_it_takes_a_callback_ends_its_handler_and_tells_its_caller():
+    async def main() -> None:
+        flow, state = Picky(), State.new("r", "Picky")
+        outside, inner = Outside(), Barrier()
+        coroutine = resume_async(flow, state, lambda kind: asyncio.sleep(0), deps=Barrier())
+        coroutine.send(None)  # it is at its first save
+        call = outside.create_task(handle_callback_async("bad", flow, state, deps=inner))
+        await asyncio.sleep(0)
+        coroutine.send(None)
+        await until(lambda: inner.inside == ["handler"])
+        coroutine.close()
+        with pytest.raises(ConflictError, match="ended with GeneratorExit.*The callback was not taken"):
+            await call
+        await until(lambda: inner.trace == ["in handler", "cancelled handler"])
+        assert flow.notes == []
 
     asyncio.run(main())
 
