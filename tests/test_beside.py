@@ -1425,7 +1425,7 @@ def test_a_resume_that_is_dropped_while_it_takes_a_callback_ends_its_handler_and
         coroutine.send(None)
         await until(lambda: inner.inside == ["handler"])
         coroutine.close()
-        with pytest.raises(ConflictError, match="ended with GeneratorExit.*The callback was not taken"):
+        with pytest.raises(ConflictError, match=r"ended with GeneratorExit.*The callback was not taken"):
             await call
         await until(lambda: inner.trace == ["in handler", "cancelled handler"])
         assert flow.notes == []
