@@ -1727,3 +1727,24 @@ def test_an_action_that_ends_in_the_moment_in_which_main_does_is_dropped_for_goo
         assert [note["step"] for note in state.notes] == ["fetch"]
 
     asyncio.run(main())
+
+
+def test_what_is_due_before_the_first_concurrent_step_is_set_up_first():
+    class Door:
+        def setup(self, request: Any) -> str:
+            return "open"
+
+    @dataclass
+    class Visit:
+        looked: str = ""
+
+        def definition(self):
+            return S(
+                Go("guest", Wait("at the door", On("enter", via=Door()))),
+                Step("look", lambda: "looked", into="looked", concurrent=True),
+                Wait("end", On("end")),
+            )
+
+    flow, state, kinds = Visit(), State.new("r", "Visit"), []
+    asyncio.run(resume_async(flow, state, lambda kind: kinds.append(str(kind)), concurrency=2))
+    assert (flow.looked, kinds) == ("looked", ["afterResume", "afterSetup", "afterStep"])
