@@ -654,3 +654,32 @@ def test_invoke_must_be_callable(wrong: Any):
     run = Run(lambda w: S())
     with pytest.raises(StateError, match="run 'run': invoke must be a callable"):
         run.resume(invoke=wrong)
+
+
+@dataclass
+class Nap:
+    bad: bool = False
+
+    def definition(self):
+        return S(
+            Step("work", lambda: None),
+            Sleep("nap", timedelta(hours=1)),
+            If("then", lambda: 1 / (0 if self.bad else 1) > 0, Step("more", lambda: None)),
+        )
+
+
+def test_a_duration_counts_from_the_last_outcome_and_not_from_the_arrival_before_it():
+    nap, state = Nap(), State.new("r", "Nap", START)
+    resume(nap, state, now=START, max_steps=0)
+    later = START + timedelta(minutes=10)
+    resume(nap, state, now=later)
+    assert state.threads[0].due_at == later + timedelta(hours=1)
+
+
+def test_a_thread_that_woke_and_could_not_go_on_sleeps_as_before():
+    nap, state = Nap(bad=True), State.new("r", "Nap", START)
+    resume(nap, state, now=START)
+    before = dump(nap, state)
+    with pytest.raises(StepError, match="ZeroDivisionError"):
+        resume(nap, state, now=START + timedelta(hours=2))
+    assert dump(nap, state) == before
