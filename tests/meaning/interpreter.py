@@ -503,12 +503,19 @@ class Interpreter:
             raise RefusedError("WorkflowFinishedError")
         if not any(isinstance(event, Call) and event.name == name for event in self.events):
             raise RefusedError("UnknownEventError")
-        found = [(t, event) for t, event in self.open_events() if event.name == name]
-        found = [(t, event) for t, event in found if request.get("thread_id", t.id) == t.id]
-        found = [(t, event) for t, event in found if all(getattr(t, key) == value for key, value in pins.items())]
-        if len(found) != 1:
-            raise RefusedError("AmbiguousCallbackError" if found else "StaleCallbackError" if pins else "NotWaitingError")
-        return found[0]
+
+        def meant(t: Thread) -> bool:
+            pinned = all(getattr(t, key) == value for key, value in pins.items())
+            return pinned and request.get("thread_id", t.id) == t.id
+
+        found = [(t, event) for t, event in self.open_events() if event.name == name and meant(t)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise RefusedError("AmbiguousCallbackError")
+        # At a stop where somebody waits, for whatever event, nothing is stale.
+        somebody = any(t.status == "WaitingEvent" and meant(t) for t in self.threads)
+        raise RefusedError("StaleCallbackError" if pins and not somebody else "NotWaitingError")
 
 
 def payload_type(event: Call) -> str:
