@@ -55,20 +55,19 @@ def resume_rounds(run: Run, max_steps: int) -> Asks:
     return (_rounds_beside if run.program.has_concurrent else _rounds)(run, max_steps)
 
 
-def _begin(run: Run) -> bool:
-    """The moves before the first action; whether there are any to be saved."""
+def _begin(run: Run) -> Asks:
+    """What comes before the first action: the moves that no other save covers, setups and teardowns."""
     machine = run.machine
     machine.turn = None
     if run.state.status in OVER:
         machine.rename()
-        return False
-    machine.begin()
-    now = run.clock()
-    if not machine.settle(now):
-        return False
-    machine.checkpoint(now)
-    run.instant = now
-    return run.save is not None
+    else:
+        machine.begin()
+        now = run.clock()
+        if machine.settle(now):
+            yield from run.checkpoint(AFTER_RESUME, now)
+    if machine.outside_work(run.tried) is not None:
+        yield from _outside(run)
 
 
 def _status(run: Run) -> WorkflowStatus:
@@ -78,22 +77,11 @@ def _status(run: Run) -> WorkflowStatus:
     return run.state.status
 
 
-def _first_save(run: Run) -> Asks:
-    run.kind = "save"
-    run.thread = run.event = None
-    assert run.save is not None  # or there would be nothing to save
-    yield run.save, (AFTER_RESUME,)
-    run.kind = ""
-
-
 def _rounds(run: Run, max_steps: int) -> Asks:
     """One action after the other."""
     machine, state, save, beside = run.machine, run.state, run.save, run.beside
     class_style = run.program.class_style
-    if _begin(run):
-        yield from _first_save(run)
-    if machine.outside_work(run.tried) is not None:
-        yield from _outside(run)
+    yield from _begin(run)
     steps = 0
     while True:
         if beside is not None and beside.waiting:
@@ -143,10 +131,7 @@ def _rounds_beside(run: Run, max_steps: int) -> Asks:
     Outcomes are taken one at a time, while no action has the data to itself.
     """
     machine, beside = run.machine, run.beside
-    if _begin(run):
-        yield from _first_save(run)
-    if machine.outside_work(run.tried) is not None:
-        yield from _outside(run)
+    yield from _begin(run)
     slots = 1
     if beside is not None:
         slots = beside.concurrency
@@ -304,15 +289,11 @@ def _callbacks(run: Run, beside: Beside) -> Asks:
             if not run.program.class_style:
                 machine.values = rebuild(run.program, run.workflow, run.state.run_id)
             continue
-        if run.save is not None:
-            run.kind = "save"
-            run.thread = run.event = run.instant = None
-            try:
-                yield run.save, (AFTER_CALLBACK,)
-            except BaseException as error:
-                waiting.lose(error)
-                raise
-            run.kind = ""
+        try:
+            yield from run.saving(AFTER_CALLBACK, None)
+        except BaseException as error:
+            waiting.lose(error)
+            raise
         waiting.taken()
         now = run.clock()
         stuck = _move_on(run, partial(machine.settle, now))

@@ -62,13 +62,17 @@ class Run(Caller):
     def checkpoint(self, kind: CheckpointType, now: datetime, thread: Thread | None = None) -> Asks:
         """Bring the state up to date and save it."""
         self.machine.checkpoint(now)
+        yield from self.saving(kind, now, thread)
+
+    def saving(self, kind: CheckpointType, now: datetime | None, thread: Thread | None = None) -> Asks:
+        """Save the state as it is."""
         if self.save is not None:
             self.kind = "save"
             self.thread = thread
             self.event = None
             self.instant = now
             yield self.save, (kind,)
-        self.kind = ""
+            self.kind = ""
 
 
 def _fixed(now: Any, state: State) -> Callable[[], datetime]:

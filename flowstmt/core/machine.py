@@ -87,8 +87,7 @@ class Machine(Moves):
             raise StateError(f"run {self.state.run_id!r} is {status}: nothing in this version of flowstmt moves it")
         self._agenda = None
         self._begun = None
-        if self.program.renames is not None:
-            self.rename()
+        self.rename()
         try:
             check_positions(self.program, self.values, self.state)
             self._reconciled = not self._has_other_events()
