@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from pydantic_core import from_json
 
-from flowstmt.backup import UNCHANGING
+from flowstmt.backup import MISSING, copied_data
 from flowstmt.codec import Codec
 from flowstmt.core.state import Thread
 from flowstmt.errors import StateError
@@ -24,7 +24,6 @@ from flowstmt.fields import fields_of
 
 __all__ = ["Twin"]
 
-_MISSING: Any = object()
 _codec = Codec()
 
 
@@ -35,18 +34,14 @@ class Twin:
 
     def __init__(self, workflow: Any, thread: Thread) -> None:
         memo: dict[int, Any] = {}
-        name = "the object itself"
+        values = copied_data(workflow, memo, "a concurrent step can't have a copy of the data")
         try:
             twin = copy(workflow)
-            for name in fields_of(type(workflow)).names:
-                value = getattr(workflow, name, _MISSING)
-                if value is not _MISSING and type(value) not in UNCHANGING:
-                    object.__setattr__(twin, name, deepcopy(value, memo))
         except Exception as error:
-            raise StateError(
-                f"{type(workflow).__name__}.{name} can't be copied ({error}), so a concurrent step can't have a copy of the "
-                'data: keep it out of them with field(metadata={"transient": True})'
-            ) from error
+            raise StateError(f"a {type(workflow).__name__} can't be copied for a concurrent step: {error}") from error
+        for name, value in values.items():
+            if value is not MISSING:
+                object.__setattr__(twin, name, value)
         self.workflow = twin
         self.thread = copy(thread)
         self.thread.arg = deepcopy(thread.arg, memo)

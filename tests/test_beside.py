@@ -1748,3 +1748,16 @@ def test_what_is_due_before_the_first_concurrent_step_is_set_up_first():
     flow, state, kinds = Visit(), State.new("r", "Visit"), []
     asyncio.run(resume_async(flow, state, lambda kind: kinds.append(str(kind)), concurrency=2))
     assert (flow.looked, kinds) == ("looked", ["afterResume", "afterSetup", "afterStep"])
+
+
+def test_an_object_that_cannot_be_copied_is_refused_before_a_concurrent_step():
+    @dataclass
+    class Single:
+        def definition(self):
+            return Step("go", print, concurrent=True)
+
+        def __copy__(self):
+            raise TypeError("there is only one")
+
+    with pytest.raises(StateError, match=r"run 'r', thread 'main', step 'go': a Single can't be copied .*there is only one"):
+        resume(Single(), State.new("r", "Single"))
