@@ -486,6 +486,18 @@ def test_data_that_cannot_be_saved_are_refused_before_a_concurrent_step():
         resume(flow, state)
 
 
+def test_a_field_without_a_value_is_refused_before_a_concurrent_step():
+    @dataclass
+    class Unset:
+        later: int = field(init=False)
+
+        def definition(self):
+            return Step("go", print, concurrent=True)
+
+    with pytest.raises(StateError, match="run 'r', thread 'main', step 'go': Unset.later has no value: give it a default"):
+        resume(Unset(), State.new("r", "Unset"))
+
+
 def test_an_arg_that_became_unsaveable_is_refused_before_a_concurrent_step():
     @dataclass
     class Spoilt:
