@@ -1,0 +1,39 @@
+"""The quick start shows what one sees: its program is saved, its commands are run, and what they print is what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_every_command_prints_what_the_quick_start_says(tmp_path):
+    blocks = FENCE.findall((ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8"))
+    (program,) = [source for language, source in blocks if language == "python"]
+    (tmp_path / "shop.py").write_text(program, encoding="utf-8")
+    (tmp_path / "python").symlink_to(sys.executable)
+    paths = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": paths, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    shown = [
+        (command, expected)
+        for (language, command), (next_language, expected) in pairwise(blocks)
+        if (language, next_language) == ("sh", "text")
+    ]
+    assert len(shown) == sum(language == "text" for language, _ in blocks) > 5
+    for command, expected in shown:
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout == expected, command
+        assert (done.returncode == 0) is ("DIE" not in command), done.stderr
