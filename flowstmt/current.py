@@ -61,7 +61,16 @@ class Caller:
 
 
 class Current:
-    """The call that is being made: see ``current``."""
+    """The call that is being made, as ``current()`` gives it, and as ``invoke`` gets it.
+
+    Attributes:
+        workflow: The workflow object; in a concurrent step the copy that its action reads.
+        thread_id: The id of the thread for which the call is made; empty where it is for none, as in some saves.
+        kind: ``action``, ``handler``, ``setup``, ``teardown`` or ``save``.
+        position: The name of the statement at which the thread stands; in a setup or teardown that of its Wait.
+        attempt: Counts the attempts at a step, from 1.
+        now: The instant of the call, aware and in UTC: what was given to the driver as ``now``, or what the clock said.
+    """
 
     __slots__ = (
         "_arg",

@@ -62,10 +62,13 @@ class WorkflowStatus(StrEnum):
     Waiting = "Waiting"
     """All threads are parked."""
     Paused = "Paused"
+    """Has its place in the format; nothing makes it yet."""
     Finished = "Finished"
     """``main`` returned; ``state.result`` is what it returned."""
     Failed = "Failed"
+    """Has its place in the format; nothing makes it yet."""
     Cancelled = "Cancelled"
+    """Has its place in the format; nothing makes it yet."""
 
 
 class ThreadStatus(StrEnum):
@@ -76,10 +79,11 @@ class ThreadStatus(StrEnum):
     Resuming = "Resuming"
     """Past its position: moves on at the next ``resume``."""
     WaitingEvent = "WaitingEvent"
+    """At a Wait."""
     WaitingCondition = "WaitingCondition"
     """At a WaitFor or a Join."""
     WaitingTime = "WaitingTime"
-    """Until ``due_at``."""
+    """At a Sleep, until ``due_at``."""
     Ended = "Ended"
     """Kept only until its events are torn down."""
 
@@ -88,10 +92,15 @@ class EventStatus(StrEnum):
     """Where an event is between its setup and its teardown."""
 
     PendingSetup = "PendingSetup"
+    """Its setup is to be called; it can be fired all the same."""
     Setup = "Setup"
+    """Waited for, and nothing is to be done outside."""
     SetupError = "SetupError"
+    """Its setup failed, and is tried again by every ``resume``; it can be fired all the same."""
     PendingTeardown = "PendingTeardown"
+    """Its Wait has ended, and its teardown is to be called."""
     TeardownError = "TeardownError"
+    """Its teardown failed, and is tried again by every ``resume``."""
 
 
 class CheckpointType(StrEnum):
@@ -166,7 +175,14 @@ EVENT_TRANSITIONS: Mapping[EventStatus, Mapping[EventStatus, str]] = {
 
 @dataclass(slots=True)
 class ErrorInfo:
-    """An error as data: class name, message, the statement or event at which it happened, tries so far."""
+    """An error as data.
+
+    Attributes:
+        type: The name of the exception's class.
+        message: What it said.
+        step: The statement at which it happened.
+        attempts: The tries so far.
+    """
 
     type: str
     message: str
@@ -180,7 +196,29 @@ class CallbackRequest:
 
     ``thread_id`` picks one of several waiting threads. ``birth`` and ``pc`` pin the very stop: a request that carries
     them is refused as stale when the thread has moved on. ``setup`` gets a request with all of them filled in, to be
-    handed to whoever will call back; ``setup_data`` is what it returned.
+    handed to whoever will call back. It is plain data: ``dataclasses.asdict`` makes JSON of it, ``CallbackRequest(**...)``
+    a request again.
+
+    Attributes:
+        name: The name of the event.
+        thread_id: The id of the thread that waits; None for whichever does.
+        pc: The stop of that thread; None for the present one.
+        birth: The birth of that thread; None for the one that lives.
+        run_id: The id of the run; a request for another one is refused. None is not looked at.
+        setup_data: What ``setup`` returned. Not looked at in a callback.
+
+    >>> from dataclasses import dataclass
+    >>> from flowstmt import Go, Join, On, S, Wait, handle_callback, resume
+    >>> @dataclass
+    ... class Both:
+    ...     def definition(self):
+    ...         return S(Go("ann", Wait("answer", On("yes"))), Go("bob", Wait("reply", On("yes"))), Join("all", "ann", "bob"))
+    >>> both, state = Both(), State.new("r1", "Both")
+    >>> resume(both, state)
+    <WorkflowStatus.Waiting: 'Waiting'>
+    >>> handle_callback(CallbackRequest("yes", thread_id="bob"), both, state)
+    >>> resume(both, state), [thread.id for thread in state.threads]
+    (<WorkflowStatus.Waiting: 'Waiting'>, ['main', 'ann'])
     """
 
     name: str
@@ -193,7 +231,18 @@ class CallbackRequest:
 
 @dataclass(slots=True)
 class WaitEvent:
-    """An event that a thread waits for, or that is still to be torn down."""
+    """An event that a thread waits for, or that is still to be torn down. Wait, name and ``request.pc`` identify it.
+
+    Attributes:
+        name: The name of the event.
+        wait: The name of the Wait.
+        type: ``Timeout``, or the type of its ``via``; empty for a plain function.
+        request: The request that names this very stop.
+        status: Where the event is between its setup and its teardown.
+        handled: Whether the event that is to be torn down is the one that fired.
+        error: How the last setup or teardown failed.
+        due_at: The instant at which a Timeout fires, or from which a failed setup or teardown is worth another try.
+    """
 
     name: str
     wait: str
@@ -207,7 +256,15 @@ class WaitEvent:
 
 @dataclass(slots=True)
 class Frame:
-    """A loop over items (later: a Try ...) that a thread is inside of."""
+    """A loop over items (later: a Try ...) that a thread is inside of.
+
+    Attributes:
+        statement: The name of the ForEach.
+        index: The index of the item, from 0.
+        item: The item, the thread's own copy.
+        exit: What the frame is unwinding for; nothing sets it yet.
+        data: What else the statement keeps; nothing sets it yet.
+    """
 
     statement: str
     index: int = 0
@@ -218,7 +275,26 @@ class Frame:
 
 @dataclass(slots=True)
 class Thread:
-    """One line of execution: where it stands, since when, and what it waits for."""
+    """One line of execution: where it stands, since when, and what it waits for.
+
+    Attributes:
+        id: ``main``, or the name of the Go that started it, with ``:id`` where the Go gives one.
+        name: ``main``, or the name of the Go that started it.
+        status: Where it is relative to its position.
+        position: The name of the statement at which it stands; empty until its first stop.
+        event: The event that fired, until the thread has moved on from its Wait.
+        events: The events that it waits for, and those that are still to be torn down.
+        pc: Counts its stops.
+        birth: Tells it from every other thread that had its id: a hash of the parent's birth and pc, and of the id.
+        parent: The id of the thread that started it; None for ``main``.
+        ready: The revision at which it arrived at its position: whose turn it is.
+        since: The instant of its last outcome, from which durations count.
+        due_at: The instant at which a thread that is ``WaitingTime`` goes on.
+        attempt: Counts the attempts at a step, from 1; nothing raises it yet.
+        error: How the last attempt failed; nothing sets it yet.
+        arg: Its own object: the ``arg`` of its Go, or the item that the Go handed on.
+        frames: The loops over items that it is inside of, the outermost first.
+    """
 
     id: str
     name: str
@@ -240,7 +316,23 @@ class Thread:
 
 @dataclass(slots=True)
 class State:
-    """What is saved of a run beside its data. Make one with ``State.new``."""
+    """What is saved of a run beside its data. Make one with ``State.new``.
+
+    Attributes:
+        run_id: The id of the run.
+        workflow: The name of the workflow, a free string of yours.
+        status: What the run can do next.
+        revision: Rises by one with every checkpoint and every callback. Save only where the stored one is that which was
+            loaded: else somebody else has moved the run meanwhile.
+        threads: The live threads in start order, and those that have ended but still have events to be torn down.
+        wake_at: The instant from which ``resume`` could do something by itself: past or now when it could at once, that of
+            a timer, None when only a callback helps.
+        result: What ``main`` returned, as plain JSON values.
+        error: Why the run failed; nothing sets it yet.
+        undo: What is to be undone if the run fails; nothing sets it yet.
+        notes: What was noted on the way: actions that were in flight when ``main`` ended.
+        raw: Not saved; whether items and args still wait to be given their types.
+    """
 
     run_id: str
     workflow: str

@@ -21,14 +21,19 @@ __all__ = ["START", "Harness", "Killed", "Saved"]
 W = TypeVar("W")
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
-"""Where the clock of a harness begins, if not told otherwise."""
+"""Where the clock of a harness, and of ``explore``, begins if not told otherwise: 2030-01-01, midnight UTC."""
 
 _RUNNABLE = (ThreadStatus.Executing, ThreadStatus.Resuming)
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A checkpoint: why it was taken, and the snapshot."""
+    """A checkpoint of a harness.
+
+    Attributes:
+        kind: Why it was taken; ``afterCallback`` is the save that the harness makes after a callback.
+        snapshot: What was saved: hand it to ``flowstmt.load`` to look into it.
+    """
 
     kind: CheckpointType
     snapshot: bytes

@@ -40,7 +40,14 @@ _PLAYS = 1_000
 
 @dataclass(slots=True)
 class Hunted:
-    """What was tried without finding anything: so that nobody takes a hunt for a success that had nothing to shoot at."""
+    """What was tried without finding anything: so that nobody takes a hunt for a success that had nothing to shoot at.
+
+    Attributes:
+        scripts: How many scripts were played.
+        points: At how many instants their runs were killed, all in all.
+        accepted: How often a callback was accepted, by the name of its event.
+        refused: How often one was refused.
+    """
 
     scripts: int = 0
     points: int = 0

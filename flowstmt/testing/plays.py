@@ -44,7 +44,13 @@ W = TypeVar("W")
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A step of a script: a callback that must be accepted; or refused, with an error of the class ``refused``."""
+    """A step of a script: a callback that must be accepted; or refused, with an error of the class ``refused``.
+
+    Attributes:
+        request: The name of the event, its ``Event`` token, or a ``CallbackRequest``.
+        payload: As for ``handle_callback``: bytes are JSON, anything else is a value.
+        refused: The class of the error that is expected; None if the callback must be accepted.
+    """
 
     request: CallbackRequest | Event[Any, Any] | str
     payload: Any = None
@@ -53,7 +59,11 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """A step of a script: time that passes."""
+    """A step of a script: time that passes. The clock stops at each ``wake_at`` on the way, and the run is resumed there.
+
+    Attributes:
+        by: How long.
+    """
 
     by: timedelta
 
@@ -62,7 +72,11 @@ Script: TypeAlias = Sequence[Callback | Advance]
 
 
 class NotDeterministicError(AssertionError):
-    """Two plays of one script differ although nothing was killed between them: nothing can be told from that."""
+    """Two plays of one script differ although nothing was killed between them: nothing can be told from that.
+
+    Something leaks from run to run (a global, a class variable, a file), or depends on chance or on a real clock. ``make``
+    and ``deps`` must make everything anew, and alike.
+    """
 
 
 class ScriptError(AssertionError):
@@ -75,7 +89,36 @@ class _ChangedError(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Exploration(Generic[W]):
-    """What was found: ``points`` are the instants at which the run was killed, ``undisturbed`` the run without a crash."""
+    """What ``explore`` returns: nothing made a difference, and this is what was tried.
+
+    Assert something of it, so that a script which no longer gets anywhere is noticed.
+
+    Attributes:
+        points: The instants at which the run was killed, one play each: labels such as "after save afterStep", the later
+            ones of a label with a number ("after save afterStep #2"). Any of them can be given as ``kill_at``.
+        undisturbed: The run without a crash, as it ended: its ``workflow``, ``result``, ``trace``, ``calls``.
+
+    >>> from dataclasses import dataclass
+    >>> from flowstmt import Step
+    >>> from flowstmt.testing import explore
+    >>> @dataclass
+    ... class Hello:
+    ...     said: bool = False
+    ...
+    ...     def definition(self):
+    ...         return Step("say", lambda: True, into="said")
+    >>> found = explore(Hello)
+    >>> found.undisturbed.workflow
+    Hello(said=True)
+    >>> for point in found.points:
+    ...     print(point)
+    before save afterResume
+    after save afterResume
+    before action at 'say' (thread main)
+    after the effect of action at 'say' (thread main)
+    before save afterStep
+    after save afterStep
+    """
 
     points: list[str]
     undisturbed: Harness[W]

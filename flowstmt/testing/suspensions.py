@@ -29,7 +29,36 @@ _undying: list[Coroutine[Any, Any, Any]] = []
 
 
 class Killed(BaseException):
-    """The process is dead: raised by a probe, so that neither workflow nor driver can do anything about it."""
+    """The process is dead: raised by the ``probe`` of a ``Harness`` to kill its run at this very point.
+
+    It is no ``Exception``, so that neither workflow nor driver can do anything about it. After that call ``harness.reload()``,
+    as a new process would, and go on.
+
+    >>> from dataclasses import dataclass
+    >>> from flowstmt import Step
+    >>> from flowstmt.testing import Harness, Killed
+    >>> @dataclass
+    ... class Count:
+    ...     n: int = 0
+    ...
+    ...     def definition(self):
+    ...         return Step("count", self.count)
+    ...
+    ...     def count(self):
+    ...         self.n += 1
+    >>> deadly = ["after the effect of action at 'count' (thread main)"]
+    >>> def probe(label):
+    ...     if label in deadly:
+    ...         deadly.remove(label)
+    ...         raise Killed(label)
+    >>> harness = Harness(Count(), probe=probe)
+    >>> try:
+    ...     harness.run()
+    ... except Killed:
+    ...     harness.reload()
+    >>> harness.run(), harness.workflow
+    (<WorkflowStatus.Finished: 'Finished'>, Count(n=1))
+    """
 
 
 class AsyncCalls:
