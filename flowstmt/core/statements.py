@@ -55,7 +55,10 @@ _NO_COND: Any = object()
 
 
 class Statement:
-    """A node of a definition."""
+    """A node of a definition: ``name`` ("" for those without), ``body`` (its children) and ``was`` (its old names).
+
+    For annotations, and for what ``walk`` and ``find`` give; definitions are made of the classes below.
+    """
 
     __slots__ = ()
 
@@ -166,7 +169,7 @@ class Default(Statement):
 
 
 class Switch(Statement):
-    """Run the body of the first case whose condition is true."""
+    """Run the body of the first case whose condition is true; that of a ``Default``, the last one, if none is."""
 
     __slots__ = ("body",)
 
@@ -207,7 +210,11 @@ class If(Statement):
 
 
 class For(Statement):
-    """``For(name, cond, *body)`` runs its body while ``cond`` is true; ``For(name, *body)`` runs it until a ``Break``."""
+    """``For(name, cond, *body)`` runs its body while ``cond`` is true; ``For(name, *body)`` runs it until a ``Break``.
+
+    On every way through the body there has to be something that stops, else it would spin: a ``DefinitionError`` says so
+    when a thread comes round.
+    """
 
     __slots__ = ("body", "cond", "forever", "name", "was")
 
@@ -228,7 +235,8 @@ class ForEach(Statement):
     """Run the body for each item of a Sequence.
 
     Index and item are kept in the thread's frame, so the sequence may change meanwhile; the item is the thread's own
-    copy. Callables inside that take one more parameter get the item.
+    copy. Callables inside that take one more parameter get the item. Items must be what JSON can hold; a ``StepError``
+    says so when a thread gets there.
     """
 
     __slots__ = ("body", "items", "name", "was")
@@ -253,7 +261,7 @@ class Continue(Statement):
 
 
 class Return(Statement):
-    """End this thread; from ``main`` the run is finished and ``state.result`` is ``value``."""
+    """End this thread; from ``main`` the run is finished and ``state.result`` is ``value``, as plain JSON values."""
 
     __slots__ = ("value",)
 
@@ -264,7 +272,8 @@ class Return(Statement):
 class Go(Statement):
     """Start a thread that runs the body, and go on.
 
-    In loops ``id`` tells the threads apart; ``arg`` is the new thread's own object, saved with it.
+    In loops ``id`` tells the threads apart; ``arg`` is the new thread's own object, saved with it. Without ``arg`` a Go
+    inside of a ``ForEach`` hands its item on. When ``main`` ends, all threads end: ``Join`` what has to be done.
     """
 
     __slots__ = ("arg", "body", "id", "name", "was")
@@ -278,7 +287,7 @@ class Go(Statement):
 
 
 class Join(Statement):
-    """Park until no thread of the named ``Go`` statements lives."""
+    """Park until no thread of the named ``Go`` statements lives; go on at once if none does."""
 
     __slots__ = ("go_names", "name", "was")
 
@@ -289,7 +298,7 @@ class Join(Statement):
 
 
 class Wait(Statement):
-    """Park until exactly one of the events fires, then run that event's body."""
+    """Park until exactly one of the events fires, then run that event's body. The others are torn down."""
 
     __slots__ = ("body", "name", "was")
 
@@ -334,7 +343,10 @@ class On(Statement):
 
 
 class Timeout(Statement):
-    """An event fired by time: a ``timedelta`` after the thread's last outcome, or an aware ``datetime``."""
+    """An event fired by time: a ``timedelta`` after the thread's last outcome, or an aware ``datetime``.
+
+    ``after`` is evaluated once, when the thread gets to the Wait. It fires when ``resume`` runs at or after that instant.
+    """
 
     __slots__ = ("after", "body", "name", "was")
 
@@ -352,7 +364,10 @@ class Timeout(Statement):
 
 
 class WaitFor(Statement):
-    """Park until ``cond`` holds; ``handler`` then runs as an action."""
+    """Park until ``cond`` holds; ``handler`` then runs as an action.
+
+    ``cond`` is asked after each outcome of the run, and by each ``resume``: what changes outside, time too, wakes nobody.
+    """
 
     __slots__ = ("cond", "handler", "name", "was")
 
@@ -366,7 +381,10 @@ class WaitFor(Statement):
 
 
 class Sleep(Statement):
-    """Park for a ``timedelta`` after the thread's last outcome, or until an aware ``datetime``."""
+    """Park for a ``timedelta`` after the thread's last outcome, or until an aware ``datetime``.
+
+    ``duration`` is evaluated once, when the thread gets there. No process sleeps: ``state.wake_at`` says when to resume.
+    """
 
     __slots__ = ("duration", "name", "was")
 
