@@ -208,13 +208,13 @@ class Agent:
         if call.name not in world.tools:
             return ToolMessage(call.id, f"there is no tool {call.name!r}", failed=True)
         try:
-            running = validate_call(world.tools[call.name].run)(current().idempotency_key, **call.arguments)
-        except ValidationError as error:
-            return ToolMessage(call.id, f"wrong arguments: {error}", failed=True)
-        try:
-            return ToolMessage(call.id, await running)
+            text = await validate_call(world.tools[call.name].run)(current().idempotency_key, **call.arguments)
         except ToolError as error:
             return ToolMessage(call.id, str(error), failed=True)
+        except ValidationError as error:  # what the model made up does not fit the tool's signature
+            faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+            return ToolMessage(call.id, f"wrong arguments: {'; '.join(faults)}", failed=True)
+        return ToolMessage(call.id, text)
 
     # These have the data to themselves.
 

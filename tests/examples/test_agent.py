@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import re
 import signal
 import sqlite3
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -19,15 +23,29 @@ from examples.agent import (
     PATIENCE,
     Agent,
     AssistantMessage,
+    Decision,
+    Message,
+    Tool,
     ToolCall,
     ToolMessage,
     UserMessage,
     World,
 )
+from examples.agent_sessions import Sessions
 from examples.agent_show import live, stored
 from examples.agent_world import SCRIPT, TASK, Book, ScriptedModel
-from flowstmt import CallbackRequest, State, validate
-from flowstmt.testing import Advance, Callback, explore
+from flowstmt import (
+    CallbackRequest,
+    ConflictError,
+    InvalidPayloadError,
+    NotWaitingError,
+    StaleCallbackError,
+    State,
+    StepError,
+    WorkflowStatus,
+    validate,
+)
+from flowstmt.testing import Advance, Callback, Harness, explore
 from flowstmt.testing.hunt import hunt
 
 ROOT = Path(__file__).parent.parent.parent
@@ -48,6 +66,21 @@ class Desk:
 
     def take_back(self, request: CallbackRequest) -> None:
         self.requests.pop((request.birth, request.pc), None)
+
+
+class Model:
+    """Gives these answers in turn, one for each time that it is asked."""
+
+    def __init__(self, *answers: AssistantMessage | Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[list[Message]] = []
+
+    async def answer(self, messages: list[Message], key: str) -> AssistantMessage:
+        self.asked.append(messages)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 @pytest.fixture
@@ -131,6 +164,247 @@ def test_it_holds_whatever_is_decided_and_when(worlds):
     assert found.refused["decide"] > 0
 
 
+# --- what the model is told ---
+
+
+def results(agent: Agent) -> dict[str, tuple[str, bool]]:
+    return {m.call_id: (m.text, m.failed) for m in agent.messages if isinstance(m, ToolMessage)}
+
+
+def told(calls: list[ToolCall], **tools: Tool) -> dict[str, tuple[str, bool]]:
+    """What the model reads after it wanted these calls."""
+    harness = Harness(agent(), deps=World(Model(AssistantMessage("", calls), AssistantMessage("Done.")), tools, Desk()))
+    assert (harness.run(), harness.result) == (WorkflowStatus.Finished, "Done.")
+    return results(harness.workflow)
+
+
+async def add(key: str, a: int, b: int = 0) -> str:
+    return str(a + b)
+
+
+def test_results_come_in_the_order_of_the_calls_whichever_is_ready_first():
+    async def last_first(key: str, turns: int) -> str:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        finished.append(turns)
+        return str(turns)
+
+    finished: list[int] = []
+    calls = [ToolCall(f"c{turns}", "wait", {"turns": turns}) for turns in (9, 6, 3)]
+    world = World(Model(AssistantMessage("", calls), AssistantMessage("Done.")), {"wait": Tool(last_first)}, Desk())
+    harness = Harness(agent(), deps=world, concurrency=3)
+    harness.run()
+    assert finished == [3, 6, 9]
+    assert list(results(harness.workflow)) == ["c9", "c6", "c3"]
+
+
+def test_the_model_is_told_of_a_tool_that_does_not_exist():
+    assert told([ToolCall("c1", "fly", {})]) == {"c1": ("there is no tool 'fly'", True)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ({}, "a: Missing required argument"),
+        ({"a": "one"}, "a: Input should be a valid integer, unable to parse string as an integer"),
+        ({"a": 1, "c": 2}, "c: Unexpected keyword argument"),
+        ({"a": 1, "key": "mine"}, "key: Got multiple values for argument"),
+    ],
+)
+def test_the_model_is_told_of_wrong_arguments_and_the_tool_is_not_called(arguments, fault):
+    assert told([ToolCall("c1", "add", arguments)], add=Tool(add)) == {"c1": (f"wrong arguments: {fault}", True)}
+    assert told([ToolCall("c1", "add", {"a": 1, "b": 2})], add=Tool(add)) == {"c1": ("3", False)}
+
+
+def test_the_model_is_told_why_a_call_was_denied(world):
+    harness = Harness(agent(), deps=world())
+    harness.run()
+    for step in DECIDED:
+        harness.callback(step.request, step.payload)
+    assert results(harness.workflow)["2-c"] == ("denied: too much", True)
+    assert results(harness.workflow)["2-b"] == ("there is no order 19", True)
+    assert results(harness.workflow)["2-a"] == ("40 refunded", False)
+
+
+def test_the_budget_is_kept():
+    model = Model(*[AssistantMessage("", [ToolCall(f"c{turn}", "add", {"a": turn})]) for turn in range(5)])
+    harness = Harness(Agent([UserMessage("Count.")], budget=3), deps=World(model, {"add": Tool(add)}, Desk()))
+    assert harness.run() == "Finished"
+    assert (harness.result, len(model.asked), len(results(harness.workflow))) == ("gave up after 3 turns", 3, 3)
+
+
+# --- what fails is asked again, and nothing else is ---
+
+
+def test_two_calls_of_one_id_are_refused_before_they_are_kept():
+    twice = AssistantMessage("", [ToolCall("c1", "add", {"a": 1}), ToolCall("c1", "add", {"a": 2})])
+    model = Model(twice, AssistantMessage("Sorry."))
+    harness = Harness(agent(), deps=World(model, {"add": Tool(add)}, Desk()))
+    with pytest.raises(StepError, match="the model gave two calls one id"):
+        harness.run()
+    harness.reload()
+    assert (harness.run(), harness.result) == (WorkflowStatus.Finished, "Sorry.")
+
+
+def test_a_tool_that_fails_is_tried_again_and_the_model_is_not_asked_again(tmp_path, caplog):
+    async def flaky(key: str) -> str:
+        keys.append(key)
+        if len(keys) == 1:
+            raise OSError("no route to host")
+        return "done"
+
+    async def session() -> None:
+        model = Model(AssistantMessage("", [ToolCall("c1", "flaky", {})]), AssistantMessage("Done."))
+        sessions = Sessions(tmp_path / "sessions.db", World(model, {"flaky": Tool(flaky)}, Desk()))
+        sessions.start("s1", agent(), NOON)
+        assert await sessions.go_on("s1", NOON) == "Resuming"
+        assert "s1 can't go on now" in caplog.text
+        assert sessions.due(NOON) == ["s1"]
+        assert await sessions.go_on("s1", NOON) == "Finished"
+        assert (sessions.due(NOON), len(model.asked)) == ([], 2)
+        sessions.db.close()
+
+    keys: list[str] = []
+    asyncio.run(session())
+    assert keys == [keys[0]] * 2
+
+
+# --- decisions, while the session moves and while it doesn't ---
+
+
+def gated() -> tuple[asyncio.Event, asyncio.Event, dict[str, Tool]]:
+    """A slow tool that says when it has begun and waits to be let go, and a dangerous one."""
+    begun, let_go = asyncio.Event(), asyncio.Event()
+
+    async def slow(key: str) -> str:
+        begun.set()
+        await let_go.wait()
+        return "slept well"
+
+    async def launch(key: str) -> str:
+        launched.append(key)
+        return "launched"
+
+    launched: list[str] = []
+    return begun, let_go, {"slow": Tool(slow), "launch": Tool(launch, dangerous=True)}
+
+
+def in_a_session(tmp_path: Path, play: Callable[[Sessions, Desk], Awaitable[None]], tools: Any, calls: list[ToolCall]) -> None:
+    async def session() -> None:
+        desk = Desk()
+        world = World(Model(AssistantMessage("", calls), AssistantMessage("Done.")), tools, desk)
+        sessions = Sessions(tmp_path / "sessions.db", world)
+        sessions.start("s1", agent(), NOON)
+        try:
+            await asyncio.wait_for(play(sessions, desk), 20)
+        finally:
+            sessions.db.close()
+
+    asyncio.run(session())
+
+
+CALLS = [ToolCall("c1", "slow", {}), ToolCall("c2", "launch", {})]
+
+
+def test_a_decision_is_taken_and_followed_while_another_tool_is_under_way(tmp_path):
+    begun, let_go, tools = gated()
+
+    async def play(sessions: Sessions, desk: Desk) -> None:
+        moving = asyncio.create_task(sessions.go_on("s1", NOON))
+        await begun.wait()
+        (request,) = desk.requests.values()
+        assert await sessions.decide(request, b'{"approved": true}', NOON) == "launch approved"
+        stored_agent, state = sessions.load("s1")
+        assert [thread.id for thread in state.threads if thread.position == "approval"] == [], "it is saved already"
+        while "c2" not in stored_agent.results:  # the launch goes on beside the slow tool
+            await asyncio.sleep(0)
+            stored_agent, _ = sessions.load("s1")
+        assert not moving.done()
+        let_go.set()
+        assert await moving == "Finished"
+        assert list(results(sessions.load("s1")[0])) == ["c1", "c2"]
+        assert desk.requests == {}
+
+    in_a_session(tmp_path, play, tools, CALLS)
+
+
+def test_a_decision_reaches_a_session_that_nobody_moves(tmp_path):
+    _, let_go, tools = gated()
+    let_go.set()
+
+    async def play(sessions: Sessions, desk: Desk) -> None:
+        assert await sessions.go_on("s1", NOON) == "Waiting"
+        assert sessions.due(NOON) == []
+        (request,) = desk.requests.values()
+        with pytest.raises(InvalidPayloadError, match="approved: Field required"):
+            await sessions.decide(request, b"{}", NOON)
+        assert await sessions.decide(request, Decision(approved=False), NOON) == "launch denied"
+        assert sessions.due(NOON) == ["s1"]
+        with pytest.raises((StaleCallbackError, NotWaitingError)):
+            await sessions.decide(request, Decision(approved=True), NOON)
+        assert await sessions.go_on("s1", NOON) == "Finished"
+        assert results(sessions.load("s1")[0])["c2"] == ("denied: no reason given", True)
+
+    in_a_session(tmp_path, play, tools, CALLS)
+
+
+def test_a_decision_is_not_lost_if_the_session_fails_while_it_waits_for_its_turn(tmp_path):
+    begun, let_go = asyncio.Event(), asyncio.Event()
+
+    async def fail(key: str) -> str:
+        begun.set()
+        await let_go.wait()
+        raise OSError("no route to host")
+
+    async def launch(key: str) -> str:
+        return "launched"
+
+    async def play(sessions: Sessions, desk: Desk) -> None:
+        moving = asyncio.create_task(sessions.go_on("s1", NOON))
+        await begun.wait()
+        (request,) = desk.requests.values()
+        let_go.set()
+        await asyncio.sleep(0)
+        try:
+            await sessions.decide(request, Decision(approved=True), NOON)
+        except ConflictError:
+            assert await moving == "Resuming"
+            await sessions.decide(request, Decision(approved=True), NOON)
+        await moving
+        with pytest.raises((StaleCallbackError, NotWaitingError)):  # it was taken once
+            await sessions.decide(request, Decision(approved=True), NOON)
+
+    tools = {"slow": Tool(fail), "launch": Tool(launch, dangerous=True)}
+    in_a_session(tmp_path, play, tools, CALLS)
+
+
+def test_a_session_is_due_when_nobody_decided_in_time(tmp_path):
+    _, let_go, tools = gated()
+    let_go.set()
+
+    async def play(sessions: Sessions, desk: Desk) -> None:
+        await sessions.go_on("s1", NOON)
+        assert sessions.due(NOON + PATIENCE - timedelta(seconds=1)) == []
+        assert sessions.due(NOON + PATIENCE) == ["s1"]
+        assert await sessions.go_on("s1", NOON + PATIENCE) == "Finished"
+        assert results(sessions.load("s1")[0])["c2"] == ("denied: nobody decided in time", True)
+
+    in_a_session(tmp_path, play, tools, CALLS)
+
+
+def test_of_two_who_move_a_session_the_slower_one_is_told_so(tmp_path):
+    _, let_go, tools = gated()
+    let_go.set()
+
+    async def play(sessions: Sessions, desk: Desk) -> None:
+        slow, state = sessions.load("s1")
+        await sessions.go_on("s1", NOON)
+        with pytest.raises(ConflictError, match="s1 was moved by somebody else since revision 0"):
+            await sessions.saver(slow, state)()
+
+    in_a_session(tmp_path, play, tools, CALLS)
+
+
 # --- real processes, killed by SIGKILL ---
 
 
@@ -192,3 +466,16 @@ def test_it_ends_the_same_if_every_process_dies_a_little_later(tmp_path):
         lives += 1
     assert lives > 5
     assert the_same_but_for_moods(tmp_path)[1] == sorted(DONE)
+
+
+# --- the show ---
+
+
+def test_the_show_kills_four_processes_and_ends_well():
+    command = [sys.executable, "-W", "error", "examples/agent.py"]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(re.findall("KILLED    by SIGKILL", done.stdout)) == 4
+    assert "world     refund 40 for order 17: seen before under this key, not done again" in done.stdout
+    assert re.findall(r"done once (\w+)", done.stdout) == ["refund", "mail"]
+    assert done.stdout.endswith(f": {LAST}\n")
