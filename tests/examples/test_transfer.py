@@ -1,0 +1,179 @@
+"""The transfer commits its bookings with its checkpoints: killed anywhere, every booking is made exactly once."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.transfer import SCHEMA, TRANSIT, Bank, Transfer
+from flowstmt import CheckpointType, ConflictError, RefusedError, State, current, validate
+from flowstmt.testing import Advance, Callback, explore
+from tests.examples.transfer_killed import NOON, check, prepare
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_it_shows_three_transfers():
+    command = [sys.executable, "-W", "error", "examples/transfer.py"]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "t-3 waits for a second person: 2000.00 go to bob" in done.stdout
+    assert "t-2 given back: account 'eve' is frozen" in done.stdout
+
+
+# --- killed by SIGKILL, and looked at from the file ---
+
+
+def test_killed_before_and_after_each_of_its_statements_and_at_any_time_it_books_exactly_once():
+    command = [sys.executable, "-W", "error", "-m", "tests.examples.mortal", "transfer"]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    at_statements, at_any_time = (int(line) for line in done.stdout.split())
+    assert at_statements > 150
+    assert at_any_time == 40
+
+
+# --- killed in this process, by the explorer ---
+
+
+class ExploredBank:
+    """The tables in memory, with what the explorer does not have: ``save`` commits, and whoever dies is rolled back."""
+
+    def __init__(self, **balances: int) -> None:
+        self.db = sqlite3.connect(":memory:", isolation_level="IMMEDIATE")  # a write begins a transaction by itself
+        self.db.executescript(SCHEMA)
+        accounts = [(name, cents, name == "eve") for name, cents in (balances | {TRANSIT: 0}).items()]
+        self.db.executemany("INSERT INTO accounts VALUES (?, ?, ?)", accounts)
+        self.db.commit()
+        self.owner: object = None
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        """What an action asks for. Another workflow object means that the process which had the last one is dead."""
+        if self.owner is not current().workflow:
+            self.db.rollback()
+            self.owner = current().workflow
+        return self.db.execute(*args)
+
+    def balances(self) -> dict[str, int]:
+        return dict(self.db.execute("SELECT name, cents FROM accounts"))
+
+
+LARGE: dict[str, Any] = {"source": "ann", "target": "bob", "cents": 2000_00, "ordered_by": "ann"}
+
+
+@pytest.mark.parametrize(
+    ("transfer", "script", "result", "entries"),
+    [
+        ({"cents": 25_00}, [], "done", [("ann", TRANSIT), (TRANSIT, "bob")]),
+        ({"cents": 25_00, "target": "eve"}, [], "given back: account 'eve' is frozen", [("ann", TRANSIT), (TRANSIT, "ann")]),
+        ({"cents": 25_00, "source": "eve"}, [], "refused: account 'eve' is frozen", []),
+        (
+            {"cents": 25_00, "target": "nobody"},
+            [],
+            "given back: there is no account 'nobody'",
+            [("ann", TRANSIT), (TRANSIT, "ann")],
+        ),
+        ({"cents": 9000_00}, [], "refused: account 'ann' has only 5000.00", []),
+        (
+            {},
+            [Callback("confirm", "ann", refused=RefusedError), Advance(timedelta(days=1)), Callback("confirm", "carl")],
+            "done",
+            [("ann", TRANSIT), (TRANSIT, "bob")],
+        ),
+        ({}, [Callback("reject", "carl")], "given back: rejected by carl", [("ann", TRANSIT), (TRANSIT, "ann")]),
+        ({}, [Advance(timedelta(days=2))], "given back: nobody confirmed", [("ann", TRANSIT), (TRANSIT, "ann")]),
+    ],
+)
+def test_money_is_neither_lost_nor_made_wherever_it_is_killed(transfer, script, result, entries):
+    banks: list[ExploredBank] = []
+
+    def bank() -> ExploredBank:
+        banks.append(ExploredBank(ann=5000_00, bob=0, eve=100_00))
+        return banks[-1]
+
+    def save_commits(_: Transfer, state: State) -> bool:
+        banks[-1].db.commit()
+        return sum(banks[-1].balances().values()) == 5100_00
+
+    found = explore(lambda: Transfer(**(LARGE | transfer)), script, deps=bank, now=NOON, invariant=save_commits)
+    assert found.undisturbed.result == result
+    assert len(banks) == len(found.points) + 1
+    for explored in banks:
+        assert explored.db.execute("SELECT source, target FROM ledger ORDER BY id").fetchall() == entries
+        assert explored.balances()[TRANSIT] == 0
+        explored.db.close()
+
+
+# --- the file by itself ---
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    prepare(tmp_path / "bank.db")
+    return tmp_path / "bank.db"
+
+
+@pytest.fixture
+def bank(path: Path) -> Iterator[Bank]:
+    bank = Bank(path)
+    yield bank
+    bank.db.close()
+
+
+def ledger(bank: Bank) -> list[Any]:
+    return bank.db.execute("SELECT source, target, cents FROM ledger ORDER BY id").fetchall()
+
+
+def test_the_definition_is_sound():
+    validate(Transfer(**LARGE))
+
+
+def test_of_two_who_move_one_transfer_the_slower_one_books_nothing(bank, path):
+    bank.start("t-1", Transfer(**LARGE), NOON)
+    transfer, state = bank.load("t-1")
+    save = bank.saver(transfer, state)
+    other = Bank(path)
+    other.callback("t-1", "reject", b'"carl"', NOON)
+    other.db.close()
+    before = ledger(bank)
+    bank.db.execute("BEGIN IMMEDIATE")
+    bank.db.execute("INSERT INTO ledger (transfer, source, target, cents) VALUES ('t-1', 'ann', 'bob', 1)")
+    with pytest.raises(ConflictError, match="t-1 was moved by somebody else since revision 2"):
+        save(CheckpointType.afterStep)
+    bank.db.rollback()
+    assert ledger(bank) == before
+
+
+def test_an_action_that_raises_leaves_no_half_of_a_booking(bank, path, caplog):
+    bank.db.execute("CREATE TRIGGER full BEFORE INSERT ON ledger BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
+    bank.start("t-1", Transfer("ann", "bob", 1_00, ordered_by="ann"), NOON)
+    assert "t-1 can't go on now" in caplog.text
+    assert not bank.db.in_transaction
+    check(path, over=False)
+    bank.db.execute("DROP TRIGGER full")
+    assert bank.wake(NOON) == ["t-1"]
+    assert bank.load("t-1")[1].result == "done"
+    check(path, over=True)
+
+
+def test_a_transfer_is_started_and_confirmed_once_however_often_its_customer_asks(bank):
+    for _ in range(2):
+        bank.start("t-1", Transfer(**LARGE), NOON)
+    assert bank.callback("t-1", "confirm", b'"carl"', NOON) == "2000.00 go to bob"
+    with pytest.raises(Exception, match="event 'confirm' refused"):
+        bank.callback("t-1", "confirm", b'"carl"', NOON)
+    assert ledger(bank) == [("ann", TRANSIT, 2000_00), (TRANSIT, "bob", 2000_00)]
+
+
+def test_a_confirmation_after_the_two_days_is_too_late_though_nobody_has_moved_the_transfer(bank):
+    bank.start("t-1", Transfer(**LARGE), NOON)
+    with pytest.raises(Exception, match="event 'confirm' refused"):
+        bank.callback("t-1", "confirm", b'"carl"', NOON + timedelta(days=2))
+    assert bank.load("t-1")[1].result == "given back: nobody confirmed"
