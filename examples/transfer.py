@@ -162,7 +162,7 @@ class Bank:
         try:
             return call()
         except BaseException:
-            self.db.rollback()
+            self.db.rollback()  # here, since the failure of a setup or teardown is saved: without what it had half done
             raise
 
     def saver(self, transfer: Transfer, state: State) -> Callable[..., None]:
