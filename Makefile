@@ -12,7 +12,7 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench diagrams docs clean
+.PHONY: help demo test lint format bench compare diagrams recording docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ format: $(DEV)  ## put code into the format that lint wants
 bench: $(CORE)  ## measure speed
 	$(PY) benchmarks/run.py
 
+compare: $(DEV)  ## measure it against other durable executions, which get environments of their own
+	$(PY) -m benchmarks.peers.compare $(ARGS)
+
 diagrams: $(CORE)  ## draw docs/states.md anew, from the transition tables
 	$(PY) docs/draw_states.py
 
@@ -49,7 +52,7 @@ docs: $(DEV)  ## build the site into build/site; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 clean:  ## remove .venv and everything else that was made
-	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-peers build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(MADE):

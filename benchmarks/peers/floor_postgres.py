@@ -1,0 +1,48 @@
+"""The floor in PostgreSQL: the statements that flowstmt's contender makes, and nothing that decides what to do next."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from time import perf_counter
+
+from benchmarks.peers.contract import Contender, DiedError, Steps
+from benchmarks.peers.flowstmt_postgres import INSERT, UPDATE, connected
+from benchmarks.peers.flowstmt_workflow import Count, row_of
+from flowstmt import State
+
+__all__ = ["Peer"]
+
+SELECT = "SELECT revision, snapshot::text FROM runs WHERE run_id = %s"
+
+
+class Peer(Contender):
+    packages = ("psycopg",)
+
+    def __init__(self, store: str, steps: Steps) -> None:
+        super().__init__(store, steps)
+        self.db = connected(store)
+        self.snapshot = row_of(Count(1), State.new("workflow-1", "Count"))[2].decode()
+
+    def begin(self, run_id: str, until: int) -> None:
+        self.db.execute(INSERT, (run_id, 0, datetime.now(UTC), self.snapshot))
+        self.db.execute(UPDATE, (0, datetime.now(UTC), self.snapshot, run_id, 0))
+        self._move(run_id, 0, until)
+
+    def resume(self, run_id: str) -> float:
+        start = perf_counter()
+        row = self.db.execute(SELECT, [run_id]).fetchone()
+        assert row is not None
+        self._move(run_id, row[0], -1)
+        return start
+
+    def _move(self, run_id: str, number: int, until: int) -> None:
+        try:
+            while number != until:
+                self.steps(number)
+                self.db.execute(UPDATE, (number + 1, datetime.now(UTC), self.snapshot, run_id, number))
+                number += 1
+        except DiedError:
+            return
+
+    def close(self) -> None:
+        self.db.close()
