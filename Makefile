@@ -15,7 +15,7 @@ DEV := $(VENV)/.dev
 .PHONY: help demo test lint format bench compare diagrams recording docs clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(CORE)  ## order a pizza in processes that get killed
 	$(PY) examples/pizza.py
@@ -47,6 +47,9 @@ compare: $(DEV)  ## measure it against other durable executions, which get envir
 
 diagrams: $(CORE)  ## draw docs/states.md anew, from the transition tables
 	$(PY) docs/draw_states.py
+
+recording: $(CORE)  ## play the session of the quick start, and draw docs/pictures/terminal.svg
+	$(PY) docs/record_terminal.py
 
 docs: $(DEV)  ## build the site into build/site; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from html import unescape
 from itertools import pairwise
 from pathlib import Path
 
@@ -37,3 +38,17 @@ def test_every_command_prints_what_the_quick_start_says(tmp_path):
         )
         assert done.stdout == expected, command
         assert (done.returncode == 0) is ("DIE" not in command), done.stderr
+
+
+def test_the_recorded_session_is_that_of_the_quick_start():
+    blocks = FENCE.findall((ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8"))
+    session = ""
+    for language, source in blocks:
+        if language == "text":
+            session += source
+        elif "shop.py" in source and language == "sh":
+            session += f"$ {source}"
+    picture = (ROOT / "docs" / "pictures" / "terminal.svg").read_text(encoding="utf-8")
+    drawn = [unescape(re.sub("<[^>]*>", "", line)) for line in re.findall("<text .*?</text>", picture)]
+    assert [line for line in drawn if line != "Killed"] == session.splitlines(), "run `make recording`"
+    assert drawn.count("Killed") == 1
