@@ -109,13 +109,13 @@ EVENT_ENDS: Marks = {
 }
 
 
-def diagram(table: Mapping[Any, Mapping[Any, str]], starts: Marks, ends: Marks) -> str:
-    """One table as a Mermaid block."""
+def diagram(table: Mapping[Any, Mapping[Any, str]], starts: Marks, ends: Marks, direction: str = "TB") -> str:
+    """One table as a Mermaid block, drawn from the top to the bottom or (``LR``) from left to right."""
     edges = [("[*]", status, why) for status, why in starts.items()]
     edges += [(before, after, why) for before, afters in table.items() for after, why in afters.items()]
     edges += [(status, "[*]", why) for status, why in ends.items()]
     lines = [f"    {before} --> {after}: {why}" for before, after, why in edges]
-    return "\n".join(["```mermaid", "stateDiagram-v2", *lines, "```"])
+    return "\n".join(["```mermaid", "stateDiagram-v2", f"    direction {direction}", *lines, "```"])
 
 
 def page() -> str:
@@ -125,7 +125,7 @@ def page() -> str:
     return TEXT.substitute(
         spare=f"{', '.join(spare)} have their places in the format, but nothing makes them yet.\n" if spare else "",
         run=diagram(RUN_TRANSITIONS, RUN_STARTS, over),
-        thread=diagram(THREAD_TRANSITIONS, THREAD_STARTS, THREAD_ENDS),
+        thread=diagram(THREAD_TRANSITIONS, THREAD_STARTS, THREAD_ENDS, "LR"),  # from the top, labels cover each other
         event=diagram(EVENT_TRANSITIONS, EVENT_STARTS, EVENT_ENDS),
     )
 
