@@ -24,6 +24,9 @@ PAGES = {"README.md": "tour.md", "CONTRIBUTING.md": "contributing.md"}
 CODE = {".py": "python", ".toml": "toml", ".sql": "sql", ".sh": "sh"}
 """Files that are shown on a page of their own, and how they are highlighted."""
 
+HEAD = "---\nhide: [toc]\nsearch:\n  exclude: true\n---\n\n"
+"""Of a page that shows a source: it has no headings, and who searches looks for what the guides say."""
+
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r'(?P<before>\]\(|\b(?:href|src|srcset)=")(?P<target>[^)"#\s:]+)(?=[)"#\s])')
 
@@ -74,7 +77,7 @@ def _target(link: str, here: str) -> str | None:
 
 def _uri(target: str) -> str:
     """What a file of the repository is called in the site."""
-    if target.startswith("docs/"):
+    if target.startswith("docs/") and Path(target).suffix != ".py":
         return target.removeprefix("docs/")
     if target in PAGES:
         return PAGES[target]
@@ -86,5 +89,6 @@ def _shown(config: MkDocsConfig, target: str, uri: str) -> File:
     language = CODE.get(path.suffix)
     if language is None:
         return File.generated(config, uri, abs_src_path=str(path), inclusion=InclusionLevel.NOT_IN_NAV)
-    text = f"---\nhide: [toc]\n---\n\n# {target}\n\n```{language}\n{path.read_text(encoding='utf-8')}```\n"
+    # A longer fence than any in the file.
+    text = f"{HEAD}# {target}\n\n``````{language}\n{path.read_text(encoding='utf-8')}``````\n"
     return File.generated(config, uri, content=text, inclusion=InclusionLevel.NOT_IN_NAV)

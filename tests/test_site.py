@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import os
 import re
 import subprocess
@@ -71,6 +73,19 @@ def test_every_page_has_a_place_in_the_navigation():
 
 def test_the_site_is_built_without_a_warning(site):
     assert {"index.html", "tour.html", "contributing.html", "statements.html", "api/running.html"} <= set(site)
+
+
+RECORDS = (
+    *(flowstmt.State, flowstmt.Thread, flowstmt.Frame, flowstmt.WaitEvent, flowstmt.CallbackRequest, flowstmt.ErrorInfo),
+    *(flowstmt.testing.Saved, flowstmt.testing.Callback, flowstmt.testing.Advance, flowstmt.testing.Exploration),
+)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)
+def test_every_field_of_a_record_has_its_line(record):
+    attributes = (inspect.getdoc(record) or "").partition("Attributes:\n")[2]
+    described = re.findall(r"^    (\w+): ", attributes, re.MULTILINE)
+    assert described == [field.name for field in dataclasses.fields(record)]
 
 
 @pytest.mark.parametrize("package", [flowstmt, flowstmt.testing], ids=lambda package: package.__name__)
