@@ -51,7 +51,10 @@ __all__ = [
 
 
 class FlowstmtError(Exception):
-    """The root of every error that flowstmt raises by itself."""
+    """The root of every error that flowstmt raises by itself.
+
+    What ``save``, a handler or a ``BaseException`` of yours raises passes through the drivers as it is, and is none of these.
+    """
 
 
 class DefinitionError(FlowstmtError):
@@ -68,7 +71,11 @@ class StateError(FlowstmtError):
 
 
 class PositionError(StateError):
-    """A thread stands at a position that the definition no longer has, or no longer has there, under no old name either."""
+    """A thread stands at a position that the definition no longer has, or no longer has there, under no old name either.
+
+    Raised before anything runs; the run in the store is as it was. Give the statement that took its place
+    ``was=("old name",)``, or bring the old one back.
+    """
 
 
 class StepError(FlowstmtError):
@@ -106,23 +113,29 @@ class SetupError(FlowstmtError):
 
 
 class CallbackError(FlowstmtError):
-    """A callback was refused; data and state are as they were."""
+    """A callback was refused; data and state are as they were.
+
+    By itself: the request is malformed, or names another run.
+    """
 
 
 class UnknownEventError(CallbackError):
-    """The definition has no event of this name that can be called from outside."""
+    """The definition has no event of this name that can be called from outside; a ``Timeout`` can't."""
 
 
 class NotWaitingError(CallbackError):
-    """The definition has the event, but no thread waits for it now: it is too early, or over."""
+    """The definition has the event, but no thread waits for it now: it is too early, or over.
+
+    If the run is due (``wake_at``), resume it and hand the callback in once more: it may get to its wait by that.
+    """
 
 
 class AmbiguousCallbackError(CallbackError):
-    """Several threads wait for the event: the request must name one."""
+    """Several threads wait for the event: the request must name one, as ``thread_id`` of a ``CallbackRequest``."""
 
 
 class StaleCallbackError(CallbackError):
-    """The request names a stop (``birth``, ``pc``) at which nobody waits now."""
+    """The request names a stop (``birth``, ``pc``) at which nobody waits now: it came twice, or too late."""
 
 
 class InvalidPayloadError(CallbackError):
@@ -134,7 +147,29 @@ class InvalidPayloadError(CallbackError):
 
 
 class RefusedError(CallbackError):
-    """A handler's own refusal ("not your turn"); handlers raise it, and the caller of the callback gets it."""
+    """A handler's own refusal ("not your turn"); handlers raise it, and the caller of the callback gets it.
+
+    >>> from dataclasses import dataclass
+    >>> from flowstmt import On, State, Wait, handle_callback, resume
+    >>> @dataclass
+    ... class Order:
+    ...     cart: list[str]
+    ...
+    ...     def definition(self):
+    ...         return Wait("cart", On("submit", self.submit))
+    ...
+    ...     def submit(self):
+    ...         if not self.cart:
+    ...             raise RefusedError("the cart is empty")
+    >>> order, state = Order([]), State.new("r1", "Order")
+    >>> resume(order, state)
+    <WorkflowStatus.Waiting: 'Waiting'>
+    >>> try:
+    ...     handle_callback("submit", order, state)
+    ... except RefusedError as error:
+    ...     print(error)
+    the cart is empty
+    """
 
 
 class WorkflowFinishedError(CallbackError):
@@ -146,7 +181,11 @@ class FinalError(FlowstmtError):
 
 
 class ConflictError(FlowstmtError):
-    """The run was, or is being, moved by somebody else; nothing was overwritten."""
+    """The run was, or is being, moved by somebody else; nothing was overwritten.
+
+    For your ``save`` to raise when the stored revision is not the one that was loaded; raised by the drivers when the
+    objects in memory are being moved by another call. Discard the objects, load the run and try once more.
+    """
 
 
 def said(error: BaseException) -> str:
