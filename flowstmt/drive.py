@@ -279,7 +279,25 @@ async def resume_async(
     ``handle_callback_async`` may be called on the same objects meanwhile: its callback is taken between two checkpoints.
 
     Cancelling it leaves a run that goes on from its last checkpoint. Before any error leaves it, what is in flight has been
-    cancelled and has come to its end. ``invoke`` may be async: it gets an async ``call``.
+    cancelled and has come to its end. ``invoke`` may be async: it gets an async ``call``. Raises what ``resume`` raises.
+
+    >>> import asyncio
+    >>> from dataclasses import dataclass
+    >>> from flowstmt import State, Step, resume_async
+    >>> @dataclass
+    ... class Fetch:
+    ...     page: str = ""
+    ...
+    ...     def definition(self):
+    ...         return Step("fetch", self.fetch, into="page")
+    ...
+    ...     async def fetch(self):
+    ...         return "<html>"
+    >>> fetch = Fetch()
+    >>> asyncio.run(resume_async(fetch, State.new("r1", "Fetch")))
+    <WorkflowStatus.Finished: 'Finished'>
+    >>> fetch.page
+    '<html>'
     """
     from flowstmt.beside import Beside  # noqa: PLC0415 see the top
 
@@ -342,7 +360,24 @@ async def handle_callback_async(
     It may be called while ``resume_async`` runs on the same objects, in the same event loop. Then it waits for its turn, and
     that resume saves it (``afterCallback``) before this returns: there is nothing to save, and nothing to resume.
     If the resume ends with an error before that, or its save raises, a ``ConflictError`` says that the callback was not taken.
-    Cancelled before its handler has returned, it changes nothing.
+    Cancelled before its handler has returned, it changes nothing. Raises what ``handle_callback`` raises.
+
+    >>> import asyncio
+    >>> from dataclasses import dataclass
+    >>> from flowstmt import On, State, Wait, handle_callback_async, resume_async
+    >>> @dataclass
+    ... class Order:
+    ...     def definition(self):
+    ...         return Wait("payment", On("paid", self.take))
+    ...
+    ...     async def take(self, amount: int) -> str:
+    ...         return f"{amount} taken"
+    >>> async def main():
+    ...     order, state = Order(), State.new("r1", "Order")
+    ...     await resume_async(order, state)
+    ...     return await handle_callback_async("paid", order, state, b"12")
+    >>> asyncio.run(main())
+    '12 taken'
     """
     from flowstmt.beside import Beside  # noqa: PLC0415 see the top
 
