@@ -2,7 +2,7 @@
 
 Links in the documents are those of the repository, so that they work wherever its files are read. Here they are turned into
 links of the site. ``README.md`` and ``CONTRIBUTING.md`` are pages. A source that a page links to becomes a page with its code,
-under ``source/``; any other file is copied there.
+under ``source/``, a folder becomes a list of its sources; any other file is copied there.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, uri, abs_src_path=str(ROOT / name)))
     for page in files.documentation_pages():
         for target in _targets(page.content_string, page.src_uri):
-            uri = _uri(target)
-            if uri.startswith("source/") and files.get_file_from_path(uri) is None:
-                files.append(_shown(config, target, uri))
+            for name in [target, *_sources(target)]:
+                uri = _uri(name)
+                if uri.startswith("source/") and files.get_file_from_path(uri) is None:
+                    files.append(_shown(config, name, uri))
     return files
 
 
@@ -69,10 +70,20 @@ def _targets(markdown: str, here: str) -> Iterator[str]:
 
 
 def _target(link: str, here: str) -> str | None:
-    """The file of the repository that a link of the page ``here`` leads to, if there is one."""
+    """The file or folder of the repository that a link of the page ``here`` leads to, if there is one."""
     folder = "" if here in PAGES.values() else posixpath.join("docs", posixpath.dirname(here))
     target = posixpath.normpath(posixpath.join(folder, link))
-    return target if not target.startswith("..") and (ROOT / target).is_file() else None
+    if target == "docs":
+        return "docs/index.md"
+    if target == "." or target.startswith("..") or not ((ROOT / target).is_file() or _sources(target)):
+        return None
+    return target
+
+
+def _sources(folder: str) -> list[str]:
+    """The files in a folder of the repository, or in one inside of it, that have pages of their own."""
+    paths = sorted(path for path in (ROOT / folder).glob("**/*") if path.suffix in CODE)
+    return [path.relative_to(ROOT).as_posix() for path in paths]
 
 
 def _uri(target: str) -> str:
@@ -81,12 +92,18 @@ def _uri(target: str) -> str:
         return target.removeprefix("docs/")
     if target in PAGES:
         return PAGES[target]
+    if (ROOT / target).is_dir():
+        return f"source/{target}/index.md"
     return f"source/{target}.md" if Path(target).suffix in CODE else f"source/{target}"
 
 
 def _shown(config: MkDocsConfig, target: str, uri: str) -> File:
     path = ROOT / target
     language = CODE.get(path.suffix)
+    if path.is_dir():
+        names = [posixpath.relpath(source, target) for source in _sources(target)]
+        text = f"{HEAD}# {target}\n\n" + "".join(f"- [{name}]({name}.md)\n" for name in names)
+        return File.generated(config, uri, content=text, inclusion=InclusionLevel.NOT_IN_NAV)
     if language is None:
         return File.generated(config, uri, abs_src_path=str(path), inclusion=InclusionLevel.NOT_IN_NAV)
     # A longer fence than any in the file.
