@@ -14,6 +14,7 @@ from flowstmt import (
     CallbackRequest,
     CheckpointType,
     ConflictError,
+    FlowstmtError,
     SetupError,
     State,
     StepError,
@@ -33,6 +34,7 @@ class Expenses:
     """Wraps every action, handler, setup and teardown: for tracing, and for tests that kill."""
 
     def __init__(self, path: str | Path, office: Office) -> None:
+        self.path = path
         self.office = office
         self.db = sqlite3.connect(path, isolation_level=None)  # every statement commits by itself
         self.db.execute("PRAGMA journal_mode = WAL")
@@ -53,26 +55,34 @@ class Expenses:
         self, expense_id: str, event: str, by: str, text: str = "", desk: str | None = None, now: datetime | None = None
     ) -> Any:
         """Hand in what somebody says. ``desk`` is the role in which they say it, or which asked; raises ``CallbackError``."""
-        self.go_on(expense_id, now)  # to where it would be, had no process died, and no deadline passed unseen
-        expense, state = self.load(expense_id)
         request = CallbackRequest(event, thread_id=f"approval:{desk}" if desk is not None else None)
         payload = {"by": by, "text": text} if text else {"by": by}
-        save = self.saver(expense, state)
-        answer = handle_callback(request, expense, state, payload, now=now, deps=self.office, invoke=self.invoke)
-        save()  # from here on it is taken, whatever happens to this process
-        self.go_on(expense_id, now)
-        return answer
+        while True:
+            self.go_on(expense_id, now)  # to where it would be, had no process died, and no deadline passed unseen
+            expense, state = self.load(expense_id)
+            save = self.saver(expense, state)
+            answer = handle_callback(request, expense, state, payload, now=now, deps=self.office, invoke=self.invoke)
+            try:
+                save()  # from here on it is taken, whatever happens to this process
+            except ConflictError:
+                continue  # somebody else was faster: look again whether it is welcome
+            self.go_on(expense_id, now)
+            return answer
 
     def wake(self, now: datetime) -> None:
         """Move on every expense that can do something by itself: one whose process died, one whose time has come."""
         for (expense_id,) in self.db.execute("SELECT id FROM expenses WHERE wake_at <= ?", (now.timestamp(),)).fetchall():
-            self.go_on(expense_id, now)
+            try:
+                self.go_on(expense_id, now)
+            except FlowstmtError:
+                # It does not fit the workflow any more, say. Those behind it do.
+                log.exception("%s needs somebody to look at it", expense_id)
 
     def go_on(self, expense_id: str, now: datetime | None) -> None:
         expense, state = self.load(expense_id)
         try:
             resume(expense, state, self.saver(expense, state), now=now, deps=self.office, invoke=self.invoke)
-        except (StepError, SetupError, ConflictError):  # and no DefinitionError: that is a bug of ours
+        except (StepError, SetupError, ConflictError):
             # All is saved up to the last checkpoint, and `wake` tries again: neither who called nor other expenses suffer.
             log.exception("%s can't go on now", expense_id)
 

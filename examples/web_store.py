@@ -20,6 +20,7 @@ from flowstmt import (
     CallbackRequest,
     CheckpointType,
     ConflictError,
+    FlowstmtError,
     NotWaitingError,
     SetupError,
     State,
@@ -32,7 +33,7 @@ from flowstmt import (
 
 log = logging.getLogger("shop")
 
-RETRY = timedelta(seconds=10)  # after an action that raised
+RETRY = timedelta(seconds=10)  # after something raised
 CONFLICTS = 20
 
 
@@ -116,11 +117,14 @@ class Shop:
         except StepError:
             # All is saved up to the last checkpoint. Not in a busy loop: `wake` tries again a little later.
             log.exception("order %s can't go on now", order_id)
-            with self._db() as db:
-                later = ((now or datetime.now(UTC)) + RETRY).timestamp()
-                db.execute("UPDATE orders SET wake_at = ? WHERE id = ? AND revision = ?", (later, order_id, state.revision))
+            self._leave_alone(order_id, state.revision, now)
             return False
         return True
+
+    def _leave_alone(self, order_id: str, revision: int, now: datetime | None) -> None:
+        later = ((now or datetime.now(UTC)) + RETRY).timestamp()
+        with self._db() as db:
+            db.execute("UPDATE orders SET wake_at = ? WHERE id = ? AND revision = ?", (later, order_id, revision))
 
     def wake(self, grace: timedelta, now: datetime | None = None) -> None:
         """Move on what can do something by itself: whose process died, whose time has come.
@@ -129,9 +133,15 @@ class Shop:
         """
         until = (now or datetime.now(UTC)) - grace
         with self._db() as db:
-            due = db.execute("SELECT id FROM orders WHERE wake_at <= ? ORDER BY wake_at", (until.timestamp(),)).fetchall()
-        for (order_id,) in due:
-            self.go_on(order_id, now)
+            find = "SELECT id, revision FROM orders WHERE wake_at <= ? ORDER BY wake_at"
+            due = db.execute(find, (until.timestamp(),)).fetchall()
+        for order_id, revision in due:
+            try:
+                self.go_on(order_id, now)
+            except FlowstmtError:
+                # It does not fit the workflow any more, say. Those behind it do.
+                log.exception("order %s needs somebody to look at it", order_id)
+                self._leave_alone(order_id, revision, now)
 
     def saver(self, order: Order, state: State) -> Callable[..., None]:
         """What ``resume`` calls at each checkpoint: write the run, unless somebody else has since it was loaded."""

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ import httpx
 import pytest
 from hypothesis import strategies as st
 
+from examples.web import signature
 from examples.web_order import Delivery, Line, Order, Payment, WrongCodeError
 from examples.web_store import NotYetError, Shop
 from examples.web_town import Town
@@ -239,12 +241,27 @@ def test_a_webhook_without_the_right_signature_changes_nothing(server):
     sent_at, _, hexdigest = headers["X-Signature"].partition(",")
     old = f"t={int(time.time()) - 301},{hexdigest}"
     forged = server.town.webhook(order_id, "pay-1", "another secret")[0]["X-Signature"]
-    for signature in ("", sent_at, old, forged, "t=²,v1=²".encode()):
-        answer = server.ask("POST", "/webhooks/payment", headers={"X-Signature": signature}, content=body)
+    for signed in ("", sent_at, old, forged, "t=²,v1=²".encode(), f"t={'9' * 5000},{hexdigest}"):
+        answer = server.ask("POST", "/webhooks/payment", headers={"X-Signature": signed}, content=body)
         assert answer.status_code == 401
     cheaper = server.ask("POST", "/webhooks/payment", headers=headers, content=body.replace(b"900", b"1"))
     assert cheaper.status_code == 401
     assert server.see(order_id)["takes"] == ["cancel"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 422),
+        (b'{"payment": {"id": "pay-1", "cents": 0}, "reference": {"name": "paid"}}', 422),
+        (b'{"payment": {"id": "pay-1", "cents": 900}, "reference": {"name": "paid", "run_id": "nobody"}}', 404),
+        (b'{"payment": {"id": "pay-1", "cents": 900}, "reference": {"name": "paid"}}', 404),
+    ],
+)
+def test_a_webhook_that_makes_no_sense_is_not_taken_even_if_it_is_signed(server, body, status):
+    now = int(time.time())
+    headers = {"X-Signature": f"t={now},v1={signature(SECRET, now, body)}"}
+    assert server.ask("POST", "/webhooks/payment", headers=headers, content=body).status_code == status
 
 
 def test_a_webhook_that_comes_twice_is_taken_once_and_answered_200_both_times(server):
@@ -395,6 +412,18 @@ def test_an_order_that_fails_is_left_alone_for_a_while_and_the_others_go_on(shop
     shop.services.broken = False
     shop.wake(timedelta(0), NOW + timedelta(hours=1))
     assert shop.load("order-1")[0].parcel.startswith("parcel-")
+    assert shop.load("order-2")[1].result == "expired"
+
+
+def test_an_order_that_fits_the_workflow_no_more_does_not_stand_in_the_way(shop, caplog):
+    for order_id in ("order-1", "order-2"):
+        shop.start(order_id, order(), NOW)
+        shop.go_on(order_id, NOW)
+    renamed = """CAST(replace(CAST(snapshot AS TEXT), 'payment"', 'money"') AS BLOB)"""
+    with closing(sqlite3.connect(shop.path)) as db, db:
+        db.execute(f"UPDATE orders SET snapshot = {renamed}, wake_at = 0 WHERE id = 'order-1'")
+    shop.wake(timedelta(0), NOW + timedelta(hours=1))
+    assert "order order-1 needs somebody to look at it" in caplog.text
     assert shop.load("order-2")[1].result == "expired"
 
 
