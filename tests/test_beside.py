@@ -494,7 +494,7 @@ def test_a_field_without_a_value_is_refused_before_a_concurrent_step():
         def definition(self):
             return Step("go", print, concurrent=True)
 
-    with pytest.raises(StateError, match="run 'r', thread 'main', step 'go': Unset.later has no value: give it a default"):
+    with pytest.raises(StateError, match=r"run 'r', thread 'main', step 'go': Unset.later has no value: give it a default"):
         resume(Unset(), State.new("r", "Unset"))
 
 
