@@ -14,9 +14,9 @@ A real model fits in by one class with one method. What it raises ends the resum
             reply = await self.client.chat([translate(message) for message in messages], tools=SCHEMAS)
             return AssistantMessage(reply.text, [ToolCall(c.id, c.name, c.arguments) for c in reply.tool_calls])
 
-The whole conversation is data, so every checkpoint writes all of it: two for each turn and each tool call, and a copy for each
-concurrent step. Up to some 100 kB nobody notices. Keep large results of tools elsewhere and put their address into the
-message, and let a step shorten old messages: see docs/agents.md.
+The whole conversation is data, so every checkpoint writes all of it: a turn with n tool calls is n + 2 of them, and each
+concurrent step begins with a copy. Up to some 100 kB that is a few milliseconds. Keep large results of tools elsewhere and put
+their address into the message, and let a step shorten old messages: see docs/agents.md.
 """
 
 from __future__ import annotations
@@ -194,9 +194,8 @@ class Agent:
     async def ask_model(self) -> AssistantMessage:
         world: World = current().deps
         answer = await world.model.answer(self.messages, current().idempotency_key)
-        ids = {call.id for call in answer.calls}
-        if len(ids) < len(answer.calls):
-            raise ValueError("the model gave two calls one id: they would be two threads of one name")
+        if len({call.id for call in answer.calls if call.id}) < len(answer.calls):
+            raise ValueError("the model gave calls no id, or two of them the same: their threads could not be told apart")
         # Decided here and kept: a call that waits for approval when a new release changes the list still needs it.
         calls = [
             replace(call, dangerous=call.name in world.tools and world.tools[call.name].dangerous) for call in answer.calls

@@ -49,8 +49,11 @@ class Sessions:
         """Keep a new session. It is due at once."""
         self.db.execute("INSERT INTO sessions VALUES (?, 0, 0, ?)", (run_id, dump(agent, State.new(run_id, "Agent", now))))
 
-    def load(self, run_id: str) -> tuple[Agent, State]:
-        return load(Agent, self.db.execute("SELECT snapshot FROM sessions WHERE id = ?", (run_id,)).fetchone()[0])
+    def load(self, run_id: str | None) -> tuple[Agent, State]:
+        row = self.db.execute("SELECT snapshot FROM sessions WHERE id = ?", (run_id,)).fetchone()
+        if row is None:
+            raise LookupError(f"there is no session {run_id!r}")
+        return load(Agent, row[0])
 
     def saver(self, agent: Agent, state: State) -> Callable[..., Awaitable[None]]:
         """What ``resume_async`` calls at each checkpoint; with an async database driver it would await its write."""
@@ -97,13 +100,12 @@ class Sessions:
         """Hand in a decision, whether the session moves now or not; then let it ``go_on``. Taken for good when this returns.
 
         Raises ``CallbackError`` if it is refused, and ``ConflictError`` if it was not taken, as the session failed or was
-        moved by somebody else meanwhile: hand it in once more.
+        moved by somebody else meanwhile: hand it in once more, a moment later (what a failed one had under way ends first).
         """
-        run_id = request.run_id or ""
-        if run_id in self.running:
+        if request.run_id in self.running:
             # Taken between two checkpoints, and saved by the running resume.
-            return await handle_callback_async(request, *self.running[run_id], decision, now=now, deps=self.world)
-        agent, state = self.load(run_id)
+            return await handle_callback_async(request, *self.running[request.run_id], decision, now=now, deps=self.world)
+        agent, state = self.load(request.run_id)
         save = self.saver(agent, state)
         output = await handle_callback_async(request, agent, state, decision, now=now, deps=self.world)
         await save()

@@ -174,8 +174,10 @@ class Purchases:
             raise ConflictError(f"{row[3]} was moved by somebody else since revision {row[4]}: load it again")
 
     def load(self, purchase_id: str) -> tuple[Purchase, State]:
-        found = self.db.execute("SELECT snapshot FROM purchases WHERE id = ?", (purchase_id,)).fetchone()
-        return load(Purchase, found[0])
+        row = self.db.execute("SELECT snapshot FROM purchases WHERE id = ?", (purchase_id,)).fetchone()
+        if row is None:
+            raise LookupError(f"there is no purchase {purchase_id!r}")
+        return load(Purchase, row[0])
 
     def start(self, purchase_id: str, purchase: Purchase, now: datetime | None = None) -> None:
         """Keep a new purchase; ``wake_at`` 0 lets ``wake`` find it."""

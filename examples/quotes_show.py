@@ -128,7 +128,7 @@ async def live(folder: Path, url: str, die_at: str) -> None:
     async with httpx.AsyncClient(base_url=url) as client:
         purchases = Mortal(folder / "purchases.db", client, die_at)
         if purchases.db.execute("SELECT count(*) FROM purchases").fetchone() == (0,):
-            purchases.start(RUN, Purchase("bolt M8", 1000, ["acme", "bert", "crank", "dora", "eddy"], patience=0.5))
+            purchases.start(RUN, Purchase("bolt M8", 1000, ["acme", "bert", "crank", "dora", "eddy"], patience=1.5))
         await purchases.wake(datetime.now(UTC))
         purchases.db.close()
 

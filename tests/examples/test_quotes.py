@@ -107,7 +107,7 @@ def test_a_market_that_ignored_keys_would_be_found_out():
 prices = st.decimals(1, 3, places=0).map(str)
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, database=None)
+@settings(max_examples=6, deadline=None, derandomize=True, database=None)
 @given(st.dictionaries(st.sampled_from("abc"), prices), st.sets(st.sampled_from("abc")))
 def test_it_orders_from_the_cheapest_that_delivers_wherever_it_is_killed(prices, sold_out):
     markets: list[Market] = []
@@ -153,8 +153,8 @@ def test_all_suppliers_are_asked_side_by_side(tmp_path):
 
 def test_who_says_nothing_is_not_waited_for(tmp_path):
     market = Prompt(PRICES, silent=("acme",))
-    found, state = bought(tmp_path / "purchases.db", market, Purchase("bolt", 1000, [*PRICES, "eddy"], patience=0.3))
-    assert found.silent["acme"] == "no answer within 0.3 s"
+    found, state = bought(tmp_path / "purchases.db", market, Purchase("bolt", 1000, [*PRICES, "eddy"], patience=2.0))
+    assert found.silent["acme"] == "no answer within 2.0 s"
     assert sorted(found.quotes) == ["bert", "dora"]
     assert state.result == "1000 x bolt from dora for 79.50, order dora-1"
 
