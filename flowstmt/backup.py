@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from flowstmt.core.state import Thread
-from flowstmt.errors import StateError
+from flowstmt.errors import StateError, said
 from flowstmt.fields import fields_of
 
 __all__ = ["MISSING", "Backup", "copied_data"]
@@ -39,7 +39,7 @@ def copied_data(workflow: Any, memo: dict[int, Any], otherwise: str) -> dict[str
             values[name] = value if type(value) in _UNCHANGING else deepcopy(value, memo)
     except Exception as error:
         raise StateError(
-            f"{type(workflow).__name__}.{name} can't be copied ({error}), so {otherwise}: keep it out of the data with "
+            f"{type(workflow).__name__}.{name} can't be copied ({said(error)}), so {otherwise}: keep it out of the data with "
             'field(metadata={"transient": True})'
         ) from error
     return values

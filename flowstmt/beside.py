@@ -93,8 +93,8 @@ class WaitingCallback:
         """The resume has ended without taking it."""
         self._refuse(
             ConflictError(
-                f"run {self._run_id!r}: the resume beside which this callback waited ended with {said(reason)}. The callback "
-                "was not taken: load the run again, and hand it in once more"
+                f"run {self._run_id!r}: this callback was not taken: load the run again, and hand it in once more. The resume "
+                f"beside which it waited ended with {said(reason)}"
             ),
             reason,
         )
@@ -103,8 +103,8 @@ class WaitingCallback:
         """Its save failed."""
         self._refuse(
             ConflictError(
-                f"run {self._run_id!r}: this callback was taken, but its save raised {said(reason)}. Don't acknowledge it: "
-                "load the run again, and hand it in once more (if it was saved nevertheless, it is refused)"
+                f"run {self._run_id!r}: this callback was taken, but not saved: don't acknowledge it; load the run again, and "
+                f"hand it in once more (if it was saved nevertheless, it is refused). Its save raised {said(reason)}"
             ),
             reason,
         )
@@ -162,7 +162,9 @@ class Beside:
         self._news: asyncio.Future[None] | None = None
         self._ended: BaseException | None = None
         if concurrency > 1 and self._loop is None:
-            raise StateError(f"run {state.run_id!r}: concurrency={concurrency} needs the event loop of asyncio")
+            raise StateError(
+                f"run {state.run_id!r}: concurrency={concurrency} needs the event loop of asyncio; without one leave it at 1"
+            )
 
     def wait_for_turn(self, workflow: Any, callback_round: Callable[[], Coroutine[Any, Any, Any]]) -> WaitingCallback:
         """For ``handle_callback_async``: get in line. Raises ``ConflictError`` if that can't be."""

@@ -11,7 +11,7 @@ from flowstmt.core.nodes import Node
 from flowstmt.core.state import OVER, CallbackRequest, State, Thread, WaitEvent
 from flowstmt.core.statements import Event
 from flowstmt.current import Ask
-from flowstmt.errors import CallbackError
+from flowstmt.errors import CallbackError, a_kind_of
 from flowstmt.handlers import LEFT_OUT, kept_payload, taken_payload
 from flowstmt.run import Asks, Run
 
@@ -79,4 +79,7 @@ def _request(request: Request, state: State) -> CallbackRequest:
         return CallbackRequest(request.name)
     if isinstance(request, str):
         return CallbackRequest(request)
-    raise CallbackError(f"run {state.run_id!r}: expected a CallbackRequest, an Event or the name of an event, not {request!r}")
+    raise CallbackError(
+        f"run {state.run_id!r}: expected a CallbackRequest, an Event or the name of an event, not {a_kind_of(request)}: "
+        "handle_callback takes it first, the payload last"
+    )

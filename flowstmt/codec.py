@@ -6,6 +6,7 @@ written in a fixed order, NaN and the infinities survive, and what has no JSON f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -40,6 +41,12 @@ _NO_KEYS = frozenset(
         *("literal", "enum"),  # those that are no texts
     )
 )
+# Pydantic's warnings quote the value, which may be secret and hold anything: what is wanted stands before, its type last.
+_QUOTING = re.compile(
+    r"Expected `(?P<wanted>[^`]*)`[^\[]*\[(?:field_name='(?P<field>[^']*)', )?input_value=.*, input_type=(?P<got>[^\],]+)\]",
+    re.DOTALL,
+)
+_UNKNOWN = re.compile(r"\bschema for (<[^>]*>)")
 _NO_SCHEMAS = frozenset(("cls", "config", "default", "expected", "members", "metadata"))
 """Keys of a schema under which there is no schema."""
 
@@ -57,7 +64,15 @@ class Adapter:
             # "Prebuilt" would be what a nested model makes for itself, with its own ideas about sets, bytes and aliases.
             self._serializer = SchemaSerializer(settled, _CONFIG, _use_prebuilt=False)
             self._loader = SchemaValidator(settled, _CONFIG, _use_prebuilt=False)
-        except (PydanticSchemaGenerationError, PydanticUserError, NameError, TypeError) as error:
+        except PydanticSchemaGenerationError as error:
+            # What pydantic advises can't be followed: nobody configures the adapter, and what it lets pass has no JSON.
+            culprit = _UNKNOWN.search(str(error))
+            what = "it" if culprit is None else culprit[1]
+            raise ValueError(
+                f"{_name(wanted)} can't be turned into JSON: pydantic does not know {what}; a dataclass, a pydantic model or "
+                "plain types would do"
+            ) from error
+        except (PydanticUserError, NameError, TypeError) as error:
             raise ValueError(f"{_name(wanted)} can't be turned into JSON: {str(error).splitlines()[0]}") from error
         self._validator: SchemaValidator | None = None
 
@@ -77,13 +92,13 @@ class Adapter:
         try:
             blob = self._serializer.to_json(value, warnings="error")
         except PydanticSerializationError as error:
-            raise ValueError(_one_line(error)) from error
+            raise ValueError(_unquoted(error)) from None
         try:
             self._loader.validate_json(blob)
             if len(blob) > 2 * _MANY and blob.count(b"[") + blob.count(b"{") > _MANY:
                 from_json(_AROUND % blob)
         except ValidationError as error:
-            raise ValueError(f"it could not be read again: {'; '.join(faults_of(error))}") from error
+            raise ValueError(f"it could not be read again: {'; '.join(faults_of(error))}") from None
         except ValueError as error:
             raise ValueError(f"it could not be read again: {error}") from error
         return blob
@@ -144,7 +159,7 @@ class Codec:
         try:
             return adapter_for(wanted).from_json(blob)
         except ValidationError as error:
-            raise ValueError(f"not a {_name(wanted)}: {'; '.join(faults_of(error))}") from error
+            raise ValueError(f"not of type {_name(wanted)}: {'; '.join(faults_of(error))}") from None
 
 
 def faults_of(error: ValidationError) -> list[str]:
@@ -216,6 +231,14 @@ def _name(wanted: Any) -> str:
     return wanted.__name__ if isinstance(wanted, type) else str(wanted)
 
 
-def _one_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+def _unquoted(error: PydanticSerializationError) -> str:
+    """What pydantic could not write, in a line, without the value that it quotes."""
+    _, unexpected, line = str(error).partition("PydanticSerializationUnexpectedValue(")
+    if not unexpected:
+        return str(error).strip().partition("\n")[0]
+    line = line.strip().removesuffix(")")
+    found = _QUOTING.fullmatch(line)
+    if found is None:
+        return line.partition("input_value=")[0]
+    field = f" in its field {found['field']!r}" if found["field"] else ""
+    return f"expected {found['wanted']}, not {found['got']}{field}"

@@ -149,8 +149,8 @@ class Current:
         """What was given to the driver as ``deps``. Raises ``FlowstmtError`` if nothing was."""
         if self._deps is None:
             raise FlowstmtError(
-                f"run {self.run_id!r}: {self.kind} at {self.position!r} asked for deps, but none were given: call the "
-                "driver with deps=..."
+                f"run {self.run_id!r}: {self.kind} at {self.position!r} asked for deps, but none were given: pass "
+                "deps= to resume and handle_callback"
             )
         return self._deps
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from flowstmt.callback_round import Request, callback_round
 from flowstmt.core.state import State, WorkflowStatus
 from flowstmt.current import CURRENT, Ask, Caller, Current
-from flowstmt.errors import ConflictError, DefinitionError, FlowstmtError, StateError, StepError
+from flowstmt.errors import ConflictError, DefinitionError, FlowstmtError, StateError, StepError, a_kind_of, quoted
 from flowstmt.rounds import resume_rounds
 from flowstmt.run import Asks, Run, Save
 
@@ -167,7 +167,7 @@ def _take(state: State, owner: object) -> None:
     """
     _refuse_inside(state)
     if _moving.setdefault(id(state), owner) is not owner:
-        raise _conflict(state, "while another call moves the same objects")
+        raise _conflict(state, "while another call moves the same objects", "or load a copy of your own")
 
 
 def _refuse_inside(state: State) -> None:
@@ -176,14 +176,14 @@ def _refuse_inside(state: State) -> None:
     while inside is not None:
         if inside.state is state and inside.kind and not (isinstance(inside, Current) and inside.over):
             at = inside if isinstance(inside, Current) else Current(inside)
-            raise _conflict(state, f"from inside its own {at.kind} at {at.position!r}")
+            raise _conflict(
+                state, f"from inside its own {at.kind} at {at.position!r}", "the driver that called it goes on with the run"
+            )
         inside = inside.outer
 
 
-def _conflict(state: State, called: str) -> ConflictError:
-    return ConflictError(
-        f"run {state.run_id!r}: called {called}. Nothing was changed: let the first call return, or load a copy of your own"
-    )
+def _conflict(state: State, called: str, advice: str) -> ConflictError:
+    return ConflictError(f"run {state.run_id!r}: called {called}. Nothing was changed: let the first call return, {advice}")
 
 
 def _leave(token: Token[Any]) -> None:
@@ -200,7 +200,7 @@ def _refused(caller: Caller, awaitable: Any, why: str) -> FlowstmtError:
         awaitable.close()
     elif hasattr(awaitable, "cancel"):
         awaitable.cancel()
-    what = f"a {type(awaitable).__name__}"
+    what = a_kind_of(awaitable)
     if caller.kind == "save":
         return DefinitionError(f"run {caller.state.run_id!r}: save returned {what}, {why}")
     at = Current(caller)
@@ -258,7 +258,7 @@ def resume(
     run = Run(workflow, state, save, now, deps)
     run.refuse_async()
     hook = None if invoke is None else _hook(invoke, state)
-    status: WorkflowStatus = _run(resume_rounds(run, _steps(max_steps)), run, hook)
+    status: WorkflowStatus = _run(resume_rounds(run, _steps(max_steps, state)), run, hook)
     return status
 
 
@@ -304,7 +304,7 @@ async def resume_async(
     run = Run(workflow, state, save, now, deps)
     hook = _hook(invoke, state)
     beside = Beside(workflow, state, _slots(concurrency, state), partial(_perform, invoke=hook))
-    return await _resume_beside(run, _steps(max_steps), beside, hook)
+    return await _resume_beside(run, _steps(max_steps, state), beside, hook)
 
 
 def handle_callback(
@@ -403,18 +403,20 @@ async def _callback(
 
 def _hook(invoke: Any, state: State) -> Invoke | None:
     if invoke is not None and not callable(invoke):
-        raise StateError(f"run {state.run_id!r}: invoke must be a callable that takes current and call, not {invoke!r}")
+        raise StateError(
+            f"run {state.run_id!r}: invoke must be a callable that takes current and call, not {a_kind_of(invoke)}"
+        )
     hook: Invoke | None = invoke
     return hook
 
 
 def _slots(concurrency: Any, state: State) -> int:
     if not isinstance(concurrency, int) or isinstance(concurrency, bool) or concurrency < 1:
-        raise StateError(f"run {state.run_id!r}: concurrency must be a whole number from 1, not {concurrency!r}")
+        raise StateError(f"run {state.run_id!r}: concurrency must be a whole number from 1, not {quoted(concurrency)}")
     return concurrency
 
 
-def _steps(max_steps: Any) -> int:
+def _steps(max_steps: Any, state: State) -> int:
     if not isinstance(max_steps, int) or isinstance(max_steps, bool) or max_steps < 0:
-        raise StateError(f"max_steps must be a whole number from 0, not {max_steps!r}")
+        raise StateError(f"run {state.run_id!r}: max_steps must be a whole number from 0, not {quoted(max_steps)}")
     return max_steps

@@ -188,9 +188,17 @@ class ConflictError(FlowstmtError):
     """
 
 
+_MOST = 500
+"""So long is what is told of another error: all of it is in its traceback."""
+
+
 def said(error: BaseException) -> str:
-    """An error as one text that can be shown and saved, whatever its own ``__str__`` does."""
-    return f"{type(error).__name__}: {message_of(error)}"
+    """An error in one line that can be shown and saved, whatever its own ``__str__`` does."""
+    name = type(error).__name__
+    message = " ".join(message_of(error).split())
+    if not message:
+        return f"{name} (without a message)"
+    return f"{name}: {message if len(message) <= _MOST else f'{message[: _MOST - 3]}...'}"
 
 
 def message_of(error: BaseException) -> str:
@@ -200,3 +208,21 @@ def message_of(error: BaseException) -> str:
     except Exception as broken:  # noqa: BLE001 the failure to be told is the first one
         message = f"(its message raised {type(broken).__name__})"
     return message.encode("utf-8", "backslashreplace").decode()
+
+
+def quoted(value: Any) -> str:
+    """A value as a message shows it, cut short: names, numbers and the like, nothing that may be secret."""
+    if isinstance(value, type):
+        return value.__name__
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def a_kind_of(value: Any) -> str:
+    """A value by its type alone, where what it holds may be secret, or long."""
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from typing_extensions import TypedDict
 
 from flowstmt.codec import Adapter, adapter_for, faults_of
-from flowstmt.errors import StateError
+from flowstmt.errors import StateError, said
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -88,7 +88,10 @@ class Fields:
 
     def _model_fields(self) -> list[str]:
         if not issubclass(self._cls, BaseModel):
-            raise StateError(f"{self._cls.__name__} is neither a dataclass nor a pydantic model: its data is not known")
+            raise StateError(
+                f"{self._cls.__name__} is neither a dataclass nor a pydantic model: its data is not known; decorate "
+                "it with @dataclass"
+            )
         for name, field in self._cls.model_fields.items():
             self._pydantic_field(name, field)
         return list(self._cls.model_fields)
@@ -143,7 +146,8 @@ class Fields:
             raise StateError(self._culprit(workflow) or f"{self._cls.__name__}: {error}") from error
         if getattr(workflow, "__pydantic_extra__", None):
             raise StateError(
-                f"{self._cls.__name__}.{next(iter(workflow.__pydantic_extra__))} is no declared field, and would not be saved"
+                f"{self._cls.__name__}.{next(iter(workflow.__pydantic_extra__))} is no declared field, and would not be "
+                "saved: declare it"
             )
         return blob
 
@@ -155,6 +159,8 @@ class Fields:
             # A model may have serializers of its own.
             model = issubclass(self._cls, BaseModel)
             self._exact = {name: frozenset() if model else _exact_types(self.types[name]) for name in self.names}
+        if not self._exact:
+            return None  # a model without fields may hold others, which is for the long way to say
         values = {}
         for name, exact in self._exact.items():
             value = getattr(workflow, name, _MISSING)
@@ -175,7 +181,10 @@ class Fields:
             try:
                 adapter_for(self.types[name]).to_json(value)
             except ValueError as error:
-                return f"{self._cls.__name__}.{name} can't be saved: {error}"
+                return (
+                    f"{self._cls.__name__}.{name} can't be saved: {error}. "
+                    "Annotate what it holds, or let it hold what it annotates"
+                )
         return ""
 
     def from_json(self, blob: bytes, known: dict[str, Any]) -> Any:
@@ -193,11 +202,13 @@ class Fields:
             raise StateError(
                 f"{faults}. If {self._cls.__name__} has changed, give new fields a default, or raise its version and turn "
                 "old data into new with a class method migrate(data, version)"
-            ) from error
+            ) from None
         try:
             return self._make(values)
         except Exception as error:
-            raise StateError(f"{self._cls.__name__} can't be made from its saved data: {error}") from error
+            raise StateError(
+                f"{self._cls.__name__} can't be made from its saved data: its __init__ or __post_init__ raised {said(error)}"
+            ) from error
 
     def _make(self, values: dict[str, Any]) -> Any:
         """An object with these values, and defaults for the rest.

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from flowstmt.codec import Codec, adapter_for, faults_of
 from flowstmt.core.calls import annotation, parameters
 from flowstmt.core.statements import Event, On
-from flowstmt.errors import DefinitionError, InvalidPayloadError
+from flowstmt.errors import DefinitionError, InvalidPayloadError, a_kind_of
 from flowstmt.fields import fields_of
 
 __all__ = ["LEFT_OUT", "NoPayload", "kept_payload", "payload_type", "taken_payload", "validate_payload"]
@@ -85,7 +85,7 @@ def validate_payload(payload: Any, wanted: Any, event: str, run_id: str) -> Any:
         return None
     refused = f"run {run_id!r}: the payload for event {event!r} does not fit"
     if wanted is NoPayload:
-        raise InvalidPayloadError(f"{refused}:", [f"the event takes no payload, but got a {type(payload).__name__}"])
+        raise InvalidPayloadError(f"{refused}:", [f"the event takes no payload, but got {a_kind_of(payload)}"])
     try:
         if wanted is Any:
             return from_json(bytes(payload)) if is_json else payload
@@ -96,9 +96,10 @@ def validate_payload(payload: Any, wanted: Any, event: str, run_id: str) -> Any:
             raise DefinitionError(f"run {run_id!r}: the payload type of event {event!r}: {error}") from error
         return validator.validate_json(bytes(payload)) if is_json else validator.validate_python(payload)
     except ValidationError as error:
-        raise InvalidPayloadError(f"{refused}:", faults_of(error)) from error
+        # Not as its cause: pydantic's message quotes the payload, and tracebacks end up in logs as well.
+        raise InvalidPayloadError(f"{refused}{' (none was given)' if payload is None else ''}:", faults_of(error)) from None
     except (ValueError, RecursionError) as error:
-        raise InvalidPayloadError(f"{refused}:", [str(error)]) from error
+        raise InvalidPayloadError(f"{refused}:", [f"it is no JSON: {error}" if is_json else str(error)]) from error
 
 
 def _fitting(payload: Any, schema: Any, event: str, run_id: str) -> Any:

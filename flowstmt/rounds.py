@@ -213,19 +213,21 @@ def _with_copy(run: Run, thread: Thread) -> tuple[Twin, Ask]:
 
 
 def _refuse_changes(state: State, thread: Thread, twin: Twin) -> None:
+    unfit: StateError | None = None
     try:
-        changed = twin.changed()
+        changed = ", ".join(twin.changed())
     except StateError as error:
-        changed = [str(error)]
+        unfit = error
+        changed = f"something, so that {error},"
     if changed:
         raise StepError(
             f"{_step_of(state, thread)}: the action of a concurrent step must not change data, but changed "
-            f"{', '.join(changed)} in its copy, which would be lost. Return the value and keep it "
+            f"{changed} in its copy, which would be lost. Return the value and keep it "
             "with into=, or leave out concurrent=True",
             step=thread.position,
             run_id=state.run_id,
             thread_id=thread.id,
-        )
+        ) from unfit
 
 
 def _land(run: Run, beside: Beside) -> Asks:
@@ -243,8 +245,9 @@ def _land(run: Run, beside: Beside) -> Asks:
     if not failures:
         return
     over = run.state.status in OVER
+    why = "main has ended" if over else "another action failed first"
     for failure in failures if over else failures[1:]:
-        logger.warning("not raised, since %s: %s", "main has ended" if over else "another action failed first", failure)
+        logger.warning("not raised, since %s: %s", why, failure, exc_info=failure)
     if not over:
         raise failures[0]
 
@@ -333,8 +336,8 @@ def _action_failed(state: State, thread: Thread, error: Exception) -> StepError:
 
 def _setups_failed(state: State, failures: list[tuple[str, Exception]]) -> SetupError:
     return SetupError(
-        f"run {state.run_id!r}: setups failed: {len(failures)}; everything else is done and saved, and the next resume tries "
-        "again:",
+        f"run {state.run_id!r}: setups failed: {len(failures)}; everything else is done and saved. The next resume tries them "
+        f"again; state.wake_at says from when on:",
         [line for line, _ in failures],
     )
 
@@ -366,7 +369,7 @@ def _set_up_or_tear_down(run: Run, thread: Thread, event: WaitEvent) -> Asks:
             machine.set_up(event, found)
         else:
             machine.torn_down(thread, event)
-    except Exception as error:  # noqa: BLE001 whatever the user's code raises is kept in the state and tried again
+    except Exception as error:  # whatever the user's code raises is kept in the state and tried again
         if backup is not None:
             backup.put_back()
         machine.outside_failed(event, ErrorInfo(type(error).__name__, message_of(error), event.wait), run.clock())
@@ -374,12 +377,17 @@ def _set_up_or_tear_down(run: Run, thread: Thread, event: WaitEvent) -> Asks:
             f"run {run.state.run_id!r}, thread {thread.id!r}, wait {event.wait!r}: {kind} of event {event.name!r} raised "
             f"{said(error)}"
         )
-        logger.warning("%s; it is tried again by the next resume, from %s on", line, event.due_at)
+        logger.warning("%s; it is tried again by the next resume, from %s on", line, event.due_at, exc_info=error)
         if setting_up:
             run.failures.append((line, error))
     run.kind = ""
     # It may have changed data: conditions are asked again, as after an action.
     stuck = None if run.state.status in OVER else _move_on(run, machine.settle_again)
+    if stuck is not None:
+        stuck.add_note(
+            f"flowstmt: conditions were asked again after the {kind} of event {event.name!r} of Wait {event.wait!r}, which may "
+            "have changed what they look at"
+        )
     yield from run.checkpoint(AFTER_SETUP if setting_up else AFTER_TEARDOWN, run.clock(), thread)
     if stuck is not None:
         raise stuck

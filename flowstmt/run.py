@@ -12,7 +12,7 @@ from flowstmt.core.machine import Machine
 from flowstmt.core.program import program_for
 from flowstmt.core.state import CheckpointType, State, Thread, aware
 from flowstmt.current import Ask, Caller
-from flowstmt.errors import DefinitionError, StateError
+from flowstmt.errors import DefinitionError, StateError, a_kind_of
 
 if TYPE_CHECKING:
     from flowstmt.beside import Beside
@@ -40,9 +40,11 @@ class Run(Caller):
 
     def __init__(self, workflow: Any, state: State, save: Save | None, now: datetime | None, deps: Any) -> None:
         if not isinstance(state, State):
-            raise StateError(f"expected a State, not {state!r}: make one with State.new, or get it from load")
+            raise StateError(f"expected a State, not {a_kind_of(state)}: make one with State.new, or get it from load")
         if save is not None and not callable(save):
-            raise StateError(f"run {state.run_id!r}: save must be a callable that takes the checkpoint type, not {save!r}")
+            raise StateError(
+                f"run {state.run_id!r}: save must be a callable that takes the checkpoint type, not {a_kind_of(save)}"
+            )
         program, values = program_for(workflow, state.run_id)
         super().__init__(workflow, state, program, _now if now is None else _fixed(now, state), deps)
         self.save = save

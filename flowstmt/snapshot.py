@@ -14,7 +14,7 @@ from pydantic_core import from_json, to_json
 from flowstmt.codec import Codec
 from flowstmt.core.state import State
 from flowstmt.core.state_json import read_state, write_state
-from flowstmt.errors import StateError
+from flowstmt.errors import StateError, a_kind_of, quoted, said
 from flowstmt.fields import fields_of
 
 __all__ = ["FORMAT", "dump", "load"]
@@ -42,7 +42,14 @@ def dump(workflow: Any, state: State) -> bytes:
     b'{"format":1,"workflow":"Order","version":1,"data":{"sku":"te'
     """
     if not isinstance(state, State):
-        raise StateError(f"expected a State, not {state!r}")
+        raise StateError(f"expected a State, not {a_kind_of(state)}: dump takes the workflow first, then its state")
+    try:
+        return _dumped(workflow, state)
+    except StateError as error:
+        raise StateError(f"run {state.run_id!r}: {error}") from error.__cause__
+
+
+def _dumped(workflow: Any, state: State) -> bytes:
     cls = type(workflow)
     data = fields_of(cls).to_json(workflow)
     try:
@@ -52,7 +59,7 @@ def dump(workflow: Any, state: State) -> bytes:
         plain = orjson.dumps(document, option=orjson.OPT_UTC_Z)
         name = orjson.dumps(state.workflow)
     except TypeError as error:
-        raise StateError(f"run {state.run_id!r}: $.state can't be turned into JSON: {error}") from error
+        raise StateError(f"$.state can't be turned into JSON: {error}") from error
     return _enclosed(name, _version(cls), data, plain)
 
 
@@ -77,48 +84,69 @@ def load(cls: type[W], blob: bytes | bytearray | memoryview | str) -> tuple[W, S
     Order(sku='milk')
     """
     if not isinstance(cls, type):
-        raise StateError(f"expected the class of the workflow, not {cls!r}")
+        raise StateError(f"expected the class of the workflow, not {a_kind_of(cls)}: load takes it first, then the snapshot")
     document = _document(blob)
-    state = read_state(document["state"])
-    if state.workflow != document["workflow"]:
-        raise StateError(f"$.workflow is {document['workflow']!r}, but $.state.workflow is {state.workflow!r}")
-    data = _current_data(cls, document["data"], document["version"])
+    run = _run_of(document)
     try:
+        state = read_state(document["state"])
+    except StateError as error:
+        raise StateError(
+            f"{run}{error}. This version of flowstmt writes no such state: undo what changed the snapshot"
+        ) from error
+    try:
+        if state.workflow != document["workflow"]:
+            raise StateError(
+                f"$.workflow is {quoted(document['workflow'])}, but $.state.workflow is {quoted(state.workflow)}: both "
+                "are what State.new was given"
+            )
+        data = _current_data(cls, document["data"], document["version"])
         return fields_of(cls).from_json(_as_json(cls, data), data), state
     except StateError as error:
-        raise StateError(f"run {state.run_id!r}: {error}") from error
+        raise StateError(f"{run}{error}") from error.__cause__
+
+
+def _run_of(document: dict[str, Any]) -> str:
+    """For messages: the run, if the document can tell it."""
+    state = document["state"]
+    run_id = state.get("run_id") if isinstance(state, dict) else None
+    return f"run {quoted(run_id)}: " if isinstance(run_id, str) else ""
 
 
 def _document(blob: Any) -> dict[str, Any]:
     if not isinstance(blob, bytes | bytearray | memoryview | str):
-        raise StateError(f"a snapshot is bytes or text, not a {type(blob).__name__}")
+        raise StateError(f"a snapshot is bytes or text, not {a_kind_of(blob)}")
     try:
         document = from_json(bytes(blob) if isinstance(blob, memoryview) else blob)
     except (ValueError, TypeError) as error:  # a TypeError: a text with lone surrogates
-        raise StateError(f"the snapshot is no JSON: {error}") from error
+        raise StateError(f"the snapshot is no JSON: {error}. Was it cut off, or is it another column?") from error
     if not isinstance(document, dict):
-        raise StateError("$: a snapshot is a JSON object")
+        raise StateError("$: a snapshot is a JSON object, as dump writes it")
     # First: what a newer format holds is not for this version to judge.
     written = document.get("format")
     if isinstance(written, int) and written > FORMAT:
-        raise StateError(f"$.format: the snapshot has format {written}, written by a newer flowstmt; this one reads {FORMAT}")
+        raise StateError(
+            f"$.format: the snapshot has format {written}, written by a newer flowstmt; this one reads {FORMAT}: update it here"
+        )
     if written != FORMAT or isinstance(written, bool):
-        raise StateError(f"$.format: expected {FORMAT}, not {written!r}")
+        raise StateError(f"$.format: expected {FORMAT}, not {quoted(written)}: is this a snapshot that dump wrote?")
     missing = [key for key in _KEYS if key not in document]
     unknown = [key for key in document if key not in _KEYS]
     if missing or unknown:
         raise StateError(f"$: a snapshot has the keys {', '.join(_KEYS)}; missing: {missing}, unknown: {unknown}")
     if not isinstance(document["data"], dict):
-        raise StateError("$.data: expected an object")
+        raise StateError(f"{_run_of(document)}$.data: expected an object, not {a_kind_of(document['data'])}")
     return document
 
 
 def _current_data(cls: type[Any], data: dict[str, Any], written: Any) -> dict[str, Any]:
     version = _version(cls)
     if not isinstance(written, int) or isinstance(written, bool) or written < 1:
-        raise StateError(f"$.version: expected a whole number from 1, not {written!r}")
+        raise StateError(f"$.version: expected a whole number from 1, not {quoted(written)}")
     if written > version:
-        raise StateError(f"$.version: the data was saved by version {written} of {cls.__name__}; this is version {version}")
+        raise StateError(
+            f"$.version: the data was saved by version {written} of {cls.__name__}; this is version {version}: load it "
+            "with the newer code"
+        )
     if written == version:
         return data
     migrate = getattr(cls, "migrate", None)
@@ -130,9 +158,11 @@ def _current_data(cls: type[Any], data: dict[str, Any], written: Any) -> dict[st
     try:
         migrated = migrate(data, written)
     except Exception as error:
-        raise StateError(f"{cls.__name__}.migrate raised {type(error).__name__} on version {written}: {error}") from error
+        raise StateError(
+            f"{cls.__name__}.migrate raised {said(error)}, on data of version {written}. Nothing was changed"
+        ) from error
     if not isinstance(migrated, dict):
-        raise StateError(f"{cls.__name__}.migrate must return the data as a dict, not {migrated!r}")
+        raise StateError(f"{cls.__name__}.migrate must return the data as a dict, not {a_kind_of(migrated)}")
     return migrated
 
 
@@ -155,7 +185,7 @@ def _version(cls: type[Any]) -> int:
     if "version" in fields_of(cls).declared:
         return 1  # a field of that name is data
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise StateError(f"{cls.__name__}.version must be a whole number from 1, not {version!r}")
+        raise StateError(f"{cls.__name__}.version must be a whole number from 1, not {quoted(version)}")
     return version
 
 

@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from flowstmt.backup import MISSING, copied_data
 from flowstmt.codec import Codec
 from flowstmt.core.state import Thread
-from flowstmt.errors import StateError
+from flowstmt.errors import StateError, a_kind_of, said
 from flowstmt.fields import fields_of
 
 __all__ = ["Twin"]
@@ -38,7 +38,10 @@ class Twin:
         try:
             twin = copy(workflow)
         except Exception as error:
-            raise StateError(f"a {type(workflow).__name__} can't be copied for a concurrent step: {error}") from error
+            raise StateError(
+                f"copying {a_kind_of(workflow)} for a concurrent step raised {said(error)}: let its class be copied, or leave "
+                "out concurrent=True"
+            ) from error
         for name, value in values.items():
             if value is not MISSING:
                 object.__setattr__(twin, name, value)

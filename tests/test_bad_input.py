@@ -56,6 +56,7 @@ from flowstmt import (
     validate,
     walk,
 )
+from flowstmt.errors import a_kind_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAIVE = datetime(2026, 1, 1)
@@ -166,10 +167,10 @@ class NotCallable:
 @pytest.mark.parametrize(
     ("workflow", "match"),
     [
-        (None, "run 'run-1': expected a workflow object, not a NoneType: no method definition"),
-        ("Order", "run 'run-1': expected a workflow object, not a str: no method definition"),
-        (5, "run 'run-1': expected a workflow object, not a int"),
-        (object(), "run 'run-1': expected a workflow object, not a object"),
+        (None, "run 'run-1': expected a workflow object, not None: it has no method definition"),
+        ("Order", "run 'run-1': expected a workflow object, not a str: it has no method definition"),
+        (5, "run 'run-1': expected a workflow object, not an int"),
+        (object(), "run 'run-1': expected a workflow object, not an object"),
         (NoDefinition(), "run 'run-1': expected a workflow object, not a NoDefinition"),
         (NotCallable(), "run 'run-1': expected a workflow object, not a NotCallable"),
         (Order, "run 'run-1': expected a workflow object, not the class Order"),
@@ -531,7 +532,7 @@ def test_a_run_that_could_not_be_written_is_not_born(run_id: str, workflow: str)
     ("thing", "match"),
     [
         (None, "expected a workflow or a tree of statements, not None"),
-        (5, "expected a workflow or a tree of statements, not 5"),
+        (5, "expected a workflow or a tree of statements, not an int"),
         ([Step("a", print)], "expected a workflow or a tree of statements, not "),
         (object(), "expected a workflow or a tree of statements, not "),
         (NoDefinition(), "expected a workflow or a tree of statements, not "),
@@ -566,7 +567,7 @@ def test_a_class_without_a_definition_is_told(cls: Any) -> None:
 @pytest.mark.parametrize("thing", [None, 5, "tree", [S()], Order, Order(), object()])
 @pytest.mark.parametrize("call", [lambda thing: list(walk(thing)), lambda thing: find(thing, "a")], ids=["walk", "find"])
 def test_walk_and_find_take_a_tree(call: Any, thing: Any) -> None:
-    with pytest.raises(DefinitionError, match=f"expected a statement, not {re.escape(repr(thing))}: call definition"):
+    with pytest.raises(DefinitionError, match=f"expected a statement, not {a_kind_of(thing)}: call definition"):
         call(thing)
 
 
@@ -795,39 +796,59 @@ def boom() -> Any:
 
 
 ANSWERS: list[tuple[str, Callable[[], Statement], str]] = [
-    ("a condition that raises", lambda: If("a", boom), "Case 'a': raised ZeroDivisionError: boom"),
-    ("a loop's condition that raises", lambda: For("a", boom, Step("b", print)), "For 'a': raised ZeroDivisionError: boom"),
-    ("a WaitFor's condition that raises", lambda: WaitFor("a", boom), "WaitFor 'a': raised ZeroDivisionError: boom"),
-    ("a condition without truth", lambda: WaitFor("a", lambda: [NoTruth()][0]), "WaitFor 'a': raised ValueError: no truth"),
-    ("a plain condition without truth", lambda: WaitFor("a", NoTruth()), "WaitFor 'a': raised ValueError: no truth"),
+    ("a condition that raises", lambda: If("a", boom), "Case 'a': its condition raised ZeroDivision"),
+    (
+        "a loop's condition that raises",
+        lambda: For("a", boom, Step("b", print)),
+        "For 'a': its condition raised ZeroDivision",
+    ),
+    (
+        "a WaitFor's condition that raises",
+        lambda: WaitFor("a", boom),
+        "WaitFor 'a': its condition raised ZeroDivision",
+    ),
+    (
+        "a condition without truth",
+        lambda: WaitFor("a", lambda: [NoTruth()][0]),
+        "WaitFor 'a': its condition raised ValueError",
+    ),
+    (
+        "a plain condition without truth",
+        lambda: WaitFor("a", NoTruth()),
+        "WaitFor 'a': its condition raised ValueError",
+    ),
     (
         "a condition that returns a function",
         lambda: If("a", lambda: boom),
-        "Case 'a': its callable returned a function: was a call or an await forgotten?",
+        "Case 'a': its condition returned a function: was a call or an await forgotten?",
     ),
-    ("a condition that returns a class", lambda: If("a", lambda: dict), "Case 'a': its callable returned a type"),
+    ("a condition that returns a class", lambda: If("a", lambda: dict), "Case 'a': its condition returned the class dict"),
     (
         "a condition that is async",
         lambda: If("a", later),
-        "Case 'a': its callable returned a coroutine: was a call or an await forgotten?",
+        "Case 'a': its condition returned a coroutine: was a call or an await forgotten?",
     ),
     (
         "a condition that takes the item and returns a function",
         lambda: ForEach("a", [1], If("b", lambda n: boom), Step("c", print)),
-        "Case 'b': its callable returned a function: was a call or an await forgotten?",
+        "Case 'b': its condition returned a function: was a call or an await forgotten?",
     ),
     (
         "items that are a function",
         lambda: ForEach("a", lambda: boom, Step("b", print)),
-        "ForEach 'a': its callable returned a function: was a call or an await forgotten?",
+        "ForEach 'a': its items returned a function: was a call or an await forgotten?",
     ),
-    ("an id that is async", lambda: Go("a", id=later), "Go 'a': its callable returned a coroutine: was a call or an await"),
-    ("an arg that is awaitable", lambda: Go("a", arg=Awaitable()), "Go 'a': it was given a Awaitable: was a call or an await"),
-    ("items that raise", lambda: ForEach("a", boom, Step("b", print)), "ForEach 'a': raised ZeroDivisionError: boom"),
+    ("an id that is async", lambda: Go("a", id=later), "Go 'a': its id returned a coroutine: was a call or an await"),
+    (
+        "an arg that is awaitable",
+        lambda: Go("a", arg=Awaitable()),
+        "Go 'a': for its arg it was given an Awaitable",
+    ),
+    ("items that raise", lambda: ForEach("a", boom, Step("b", print)), "ForEach 'a': its items raised ZeroDivisionError: boom"),
     (
         "items that are none",
         lambda: ForEach("a", None, Step("b", print)),
-        "ForEach 'a': its items must be a Sequence (list, tuple, range ...), not a NoneType",
+        "ForEach 'a': its items must be a Sequence (list, tuple, range ...), not None",
     ),
     (
         "items that are a set",
@@ -845,7 +866,7 @@ ANSWERS: list[tuple[str, Callable[[], Statement], str]] = [
         "ForEach 'a': its items raised ZeroDivisionError: boom",
     ),
     ("items that are an iterator", lambda: ForEach("a", iter([1]), Step("b", print)), "its items must be a Sequence"),
-    ("an id that raises", lambda: Go("a", id=boom), "Go 'a': raised ZeroDivisionError: boom"),
+    ("an id that raises", lambda: Go("a", id=boom), "Go 'a': its id raised ZeroDivisionError: boom"),
     ("an id that is empty", lambda: Go("a", id=""), "Go 'a': its id must be a text, a whole number or a UUID, not ''"),
     (
         "an id that is a float",
@@ -853,12 +874,12 @@ ANSWERS: list[tuple[str, Callable[[], Statement], str]] = [
         "Go 'a': its id must be a text, a whole number or a UUID, not 1.5",
     ),
     ("an id that is true", lambda: Go("a", id=True), "Go 'a': its id must be a text, a whole number or a UUID, not True"),
-    ("an arg that raises", lambda: Go("a", arg=boom), "Go 'a': raised ZeroDivisionError: boom"),
+    ("an arg that raises", lambda: Go("a", arg=boom), "Go 'a': its arg raised ZeroDivisionError: boom"),
     ("an arg that can't be kept", lambda: Go("a", arg=object()), "Go 'a': its arg can't be kept: "),
-    ("a value that raises", lambda: Return(boom), "Return: raised ZeroDivisionError: boom"),
+    ("a value that raises", lambda: Return(boom), "Return: its value raised ZeroDivisionError: boom"),
     ("a value that can't be kept", lambda: Return(object()), "Return: its value can't be kept: "),
     ("a value that is no JSON", lambda: Return(float("nan")), "Return: its value can't be kept: JSON has no NaN"),
-    ("a duration that raises", lambda: Sleep("a", boom), "Sleep 'a': raised ZeroDivisionError: boom"),
+    ("a duration that raises", lambda: Sleep("a", boom), "Sleep 'a': its duration raised ZeroDivisionError: boom"),
     (
         "a duration that is none",
         lambda: Sleep("a", lambda: 5),
@@ -912,7 +933,7 @@ def test_a_return_that_fails_is_told_by_its_place() -> None:
             return If("paid", True, S(Return(boom)))
 
     with pytest.raises(
-        StepError, match="thread 'main': Return in Case 'paid' in If 'paid': raised ZeroDivisionError"
+        StepError, match="thread 'main': Return in Case 'paid' in If 'paid': its value raised ZeroDivisionError"
     ) as caught:
         resume(Returning(), State.new("run-1", "Returning", NOW), now=NOW)
     assert caught.value.step == "Return"

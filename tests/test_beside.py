@@ -444,7 +444,7 @@ def drive(flow: Any, state: State, concurrency: int, save: Any = None) -> None:
         ("both", "changed field 'numbers', field 'name' in its copy"),
         ("kind", "changed field 'numbers' in its copy"),
         ("order", "changed field 'prices' in its copy"),
-        ("broken", "changed Meddler.name can't be saved"),
+        ("broken", "changed something, so that Meddler.name can't be saved"),
     ],
 )
 def test_a_concurrent_step_that_changes_data_is_an_error_that_says_what(how: str, said: str, concurrency: int):
@@ -1067,7 +1067,7 @@ def test_a_callback_is_told_when_the_resume_beside_it_fails():
         barrier.open.set()
         with pytest.raises(StepError) as failed:
             await task
-        with pytest.raises(ConflictError, match=re.escape("run 'r': the resume beside which this callback waited")) as caught:
+        with pytest.raises(ConflictError, match=re.escape("run 'r': this callback was not taken")) as caught:
             await call
         assert "was not taken: load the run again, and hand it in once more" in str(caught.value)
         assert caught.value.__cause__ is failed.value
@@ -1130,7 +1130,7 @@ def test_a_callback_whose_save_fails_is_not_to_be_acknowledged():
         barrier.open.set()
         with pytest.raises(OSError, match="disk full") as failed:
             await task
-        with pytest.raises(ConflictError, match="this callback was taken, but its save raised OSError: disk full") as caught:
+        with pytest.raises(ConflictError, match=r"taken, but not saved.* Its save raised OSError: disk full") as caught:
             await call
         assert caught.value.__cause__ is failed.value
 
@@ -1160,7 +1160,7 @@ def test_a_callback_whose_consequences_fail_is_answered_since_it_is_saved():
         await until(lambda: barrier.inside == ["work"])
         # Only an action in flight: the callback is taken at once.
         assert await handle_callback_async("set", flow, state, 0) is None
-        with pytest.raises(StepError, match="thread 'watch': WaitFor 'ratio': raised ZeroDivisionError"):
+        with pytest.raises(StepError, match="thread 'watch': WaitFor 'ratio': its condition raised ZeroDivisionError"):
             await task
         assert saved == [("afterResume", 1), ("afterCallback", 0)]
         assert barrier.trace == ["in work", "cancelled work"]
@@ -1437,7 +1437,7 @@ def test_a_resume_that_is_dropped_while_it_takes_a_callback_ends_its_handler_and
         coroutine.send(None)
         await until(lambda: inner.inside == ["handler"])
         coroutine.close()
-        with pytest.raises(ConflictError, match=r"ended with GeneratorExit.*The callback was not taken"):
+        with pytest.raises(ConflictError, match=r"this callback was not taken.* ended with GeneratorExit"):
             await call
         await until(lambda: inner.trace == ["in handler", "cancelled handler"])
         assert flow.notes == []
@@ -1771,5 +1771,8 @@ def test_an_object_that_cannot_be_copied_is_refused_before_a_concurrent_step():
         def __copy__(self):
             raise TypeError("there is only one")
 
-    with pytest.raises(StateError, match=r"run 'r', thread 'main', step 'go': a Single can't be copied .*there is only one"):
+    with pytest.raises(
+        StateError,
+        match=r"run 'r', thread 'main', step 'go': copying a Single .* raised TypeError: there is only one",
+    ):
         resume(Single(), State.new("r", "Single"))

@@ -316,7 +316,7 @@ def test_deps_that_were_not_given_are_told() -> None:
     with pytest.raises(StepError) as caught:
         resume(needs, state)
     assert str(caught.value.__cause__) == (
-        "run 'run-1': action at 'a' asked for deps, but none were given: call the driver with deps=..."
+        "run 'run-1': action at 'a' asked for deps, but none were given: pass deps= to resume and handle_callback"
     )
     assert resume(needs, state, deps={}) == "Waiting"  # empty, but given
     with pytest.raises(FlowstmtError, match="handler at 'w' asked for deps, but none were given"):

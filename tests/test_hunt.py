@@ -399,7 +399,7 @@ def test_what_is_no_failure_of_a_script_is_raised_as_it_is():
 
     with pytest.raises(LookupError, match="no workflow today"):
         hunt(make, events("go"))
-    with pytest.raises(TypeError, match=r"callbacks must give Callback, .* but 5 was drawn"):
+    with pytest.raises(TypeError, match=r"callbacks must give Callback, .* but an int was drawn"):
         hunt(Hides, st.just(5))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="hunt finds out by itself what is refused: leave out refused="):
         hunt(Hides, st.just(Callback("nobody", refused=UnknownEventError)))

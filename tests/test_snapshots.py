@@ -581,7 +581,9 @@ def test_a_class_whose_init_refuses_its_own_data_is_told() -> None:
 
     order = Picky(1)
     order.count = 5
-    with pytest.raises(StateError, match="run 'run-1': Picky can't be made from its saved data: 'too many'"):
+    with pytest.raises(
+        StateError, match=r"run 'run-1': Picky can't be made from its saved data: .* raised KeyError: 'too many'"
+    ):
         load(Picky, dump(order, fresh()))
 
 
@@ -646,7 +648,7 @@ def test_older_data_without_migrate_is_refused() -> None:
 
 
 def test_what_migrate_raises_or_returns_wrongly_is_told() -> None:
-    with pytest.raises(StateError, match=r"Third\.migrate raised KeyError on version 1: 'article'"):
+    with pytest.raises(StateError, match=r"Third\.migrate raised KeyError: 'article', on data of version 1"):
         load(Third, written_by(1, {}))
 
     @dataclass
@@ -714,8 +716,8 @@ def test_a_field_called_version_is_data() -> None:
 @pytest.mark.parametrize(
     ("blob", "why"),
     [
-        (None, "a snapshot is bytes or text, not a NoneType"),
-        (5, "a snapshot is bytes or text, not a int"),
+        (None, "a snapshot is bytes or text, not None"),
+        (5, "a snapshot is bytes or text, not an int"),
         ({}, "a snapshot is bytes or text, not a dict"),
         (b"", "no JSON"),
         ("", "no JSON"),
@@ -887,7 +889,7 @@ def test_every_wrong_shape_in_a_state_is_refused_with_its_path(path: tuple[Any, 
         error = refusal(state)
         refused += error is not None
         # Wherever the shape is right, the run may still lack its first thread.
-        assert error is None or json_path(path) in error or error.startswith("$.state.threads: a run that is"), (wrong, error)
+        assert error is None or json_path(path) in error or "$.state.threads: a run that is" in error, (wrong, error)
     assert refused >= 6
 
 
@@ -909,7 +911,9 @@ def test_every_wrong_shape_in_a_state_is_refused_with_its_path(path: tuple[Any, 
 def test_a_refused_state_says_what_was_expected_and_what_was_found(path: tuple[Any, ...], wrong: Any, why: str) -> None:
     state = full_state()
     put(state, path, wrong)
-    assert refusal(state) == f"{json_path(path)}: {why}"
+    told = refusal(state)
+    assert told is not None
+    assert f"{json_path(path)}: {why}. This version of flowstmt" in told
 
 
 @pytest.mark.parametrize("path", [(), *(path for path in paths_of(full_state()))], ids=json_path)
@@ -923,7 +927,7 @@ def test_an_unknown_key_in_any_record_of_a_state_is_refused_with_its_path(path: 
     record["surprise"] = 1
     with pytest.raises(StateError, match="unknown key 'surprise'; known are ") as caught:
         load(Frozen, document_of(state))
-    assert str(caught.value).startswith(json_path(path) + ":")
+    assert str(caught.value).startswith(f"run {state['run_id']!r}: {json_path(path)}:")
 
 
 REQUIRED = [
@@ -1186,7 +1190,7 @@ def test_an_item_that_can_not_make_the_trip_is_refused_when_it_is_handed_in(item
 
 def test_an_item_that_is_no_value_of_the_annotated_type_is_refused_when_it_is_handed_in() -> None:
     order, state = Cart([{"sku": 1}]), fresh()  # type: ignore[list-item] # wrong on purpose
-    with pytest.raises(StepError, match="its item can't be kept: not a Line: sku: Input should be a valid string"):
+    with pytest.raises(StepError, match="its item can't be kept: not of type Line: sku: Input should be a valid string"):
         resume(order, state)
     assert state == fresh()
 

@@ -22,9 +22,9 @@ from flowstmt.core.calls import parameters
 from flowstmt.core.nodes import Node
 from flowstmt.core.program import Program
 from flowstmt.core.state import Frame, State, Thread
-from flowstmt.errors import StepError, said
+from flowstmt.errors import StepError, a_kind_of, quoted, said
 
-__all__ = ["Answers", "Values", "a_kind_of"]
+__all__ = ["Answers", "Values"]
 
 
 _NONE: AbstractSet[str] = frozenset()
@@ -76,22 +76,23 @@ class Answers:
     def _item(self, thread: Thread, node: Node) -> Any:
         return self._frames[-1].item if node.item_in_frame else thread.arg
 
-    def _value(self, thread: Thread, node: Node, value: Any) -> Any:
-        """What a value or callable of a statement is now."""
+    def _value(self, thread: Thread, node: Node, role: str, value: Any) -> Any:
+        """What a value or callable of a statement is now; ``role`` is what messages call it."""
         found = value
         if callable(value):
             try:
                 found = value(*(self._base if node.item is None else self._arguments(thread, node, value, self._base)))
             except Exception as error:
-                raise self._failed(thread, node, f"raised {said(error)}") from error
+                raise self._failed(thread, node, f"its {role} raised {said(error)}") from error
         if found is True or found is False:
             return found
-        return self._answer(thread, node, found, "its callable returned" if callable(value) else "it was given")
+        return self._answer(thread, node, found, role, callable(value))
 
-    def _answer(self, thread: Thread, node: Node, found: Any, what: str) -> Any:
+    def _answer(self, thread: Thread, node: Node, found: Any, role: str, asked: bool) -> Any:
         if callable(found) or hasattr(type(found), "__await__"):
             if iscoroutine(found):
                 found.close()
+            what = f"its {role} returned" if asked else f"for its {role} it was given"
             raise self._failed(thread, node, f"{what} {a_kind_of(found)}: was a call or an await forgotten?")
         return found
 
@@ -100,21 +101,21 @@ class Answers:
             try:
                 found = cond(*self._base)
             except Exception as error:
-                raise self._failed(thread, node, f"raised {said(error)}") from error
+                raise self._failed(thread, node, f"its condition raised {said(error)}") from error
             if found is True or found is False:
                 return found
-            found = self._answer(thread, node, found, "its callable returned")
+            found = self._answer(thread, node, found, "condition", True)
         else:
-            found = self._value(thread, node, cond)
+            found = self._value(thread, node, "condition", cond)
         if found is True or found is False:
             return found
         try:
             return bool(found)
         except Exception as error:
-            raise self._failed(thread, node, f"raised {said(error)}") from error
+            raise self._failed(thread, node, f"its condition raised {said(error)}") from error
 
     def _instant(self, thread: Thread, node: Node, role: str, value: Any, now: datetime) -> datetime:
-        found = self._value(thread, node, value)
+        found = self._value(thread, node, role, value)
         try:
             if isinstance(found, timedelta):
                 return (thread.since or now) + found
@@ -122,7 +123,8 @@ class Answers:
                 return found.astimezone(UTC)
         except OverflowError as error:
             raise self._failed(thread, node, f"{role} {found!r} is past the end of the calendar") from error
-        raise self._failed(thread, node, f"{role} must be a timedelta or an aware datetime, not {found!r}")
+        hint = ", which has no time zone" if isinstance(found, datetime) else ""
+        raise self._failed(thread, node, f"{role} must be a timedelta or an aware datetime, not {quoted(found)}{hint}")
 
     def _adapted(self, thread: Thread, node: Node, what: str, value: Any) -> Any:
         """An item or arg as a reload would give it to those who take it."""
@@ -142,7 +144,8 @@ class Answers:
         run_id = self.state.run_id
         # A Return has no name: its place tells it from others.
         return StepError(
-            f"{self._where(thread)}: {node.label if node.name else node.place}: {what}",
+            f"{self._where(thread)}: {node.label if node.name else node.place}: {what}. Mend that, load the run again and "
+            "resume it: it goes on from its last checkpoint",
             step=node.name or node.label,
             run_id=run_id,
             thread_id=thread.id,
@@ -150,8 +153,3 @@ class Answers:
 
     def _where(self, thread: Thread) -> str:
         return f"run {self.state.run_id!r}, thread {thread.id!r}"
-
-
-def a_kind_of(value: Any) -> str:
-    """For messages: a value by its type."""
-    return f"a {type(value).__name__}"

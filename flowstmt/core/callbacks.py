@@ -22,6 +22,7 @@ from flowstmt.errors import (
     StaleCallbackError,
     UnknownEventError,
     WorkflowFinishedError,
+    quoted,
 )
 
 __all__ = ["accept"]
@@ -57,7 +58,7 @@ def _meant(program: Program, state: State, request: CallbackRequest) -> list[tup
 
 
 def _refusal(program: Program, state: State, request: CallbackRequest) -> CallbackError:
-    run, name = f"run {state.run_id!r}", repr(request.name)
+    run, name = f"run {state.run_id!r}", quoted(request.name)
     if state.status in OVER:
         return WorkflowFinishedError(f"{run}: event {name} refused: the run is {state.status} and takes no more callbacks")
     nodes = program.events.get(request.name, [])
@@ -66,15 +67,17 @@ def _refusal(program: Program, state: State, request: CallbackRequest) -> Callba
         if nodes:
             name = f"{' or '.join(dict.fromkeys(repr(node.name) for node in nodes))} (once {name})"
     if not nodes:
-        known = ", ".join(repr(known) for known, nodes in program.events.items() if nodes[0].kind is On) or "none"
+        known = _listed([repr(known) for known, nodes in program.events.items() if nodes[0].kind is On]) or "none"
         return UnknownEventError(f"{run}: {program.workflow_name} has no event {name}; it has {known}")
     if not any(node.kind is On for node in nodes):
         return UnknownEventError(f"{run}: {name} is a Timeout: time fires it, callbacks can't. {_open_events(program, state)}")
     waiting = _meant(program, state, request)
     if waiting:
-        threads = ", ".join(f"{thread.id!r} (pc {thread.pc})" for thread, _ in waiting)
+        threads = _listed([f"{thread.id!r} (pc {thread.pc})" for thread, _ in waiting])
         return AmbiguousCallbackError(f"{run}: event {name} is waited for by the threads {threads}: name one as thread_id")
-    pins = ", ".join(f"{key} {value!r}" for key, value in (("birth", request.birth), ("pc", request.pc)) if value is not None)
+    pins = ", ".join(
+        f"{key} {quoted(value)}" for key, value in (("birth", request.birth), ("pc", request.pc)) if value is not None
+    )
     if pins and not _anybody_at(state, request):
         return StaleCallbackError(
             f"{run}: event {name} with {pins} is stale: nobody waits at that stop now. {_open_events(program, state)}"
@@ -111,21 +114,21 @@ def _anybody_at(state: State, request: CallbackRequest) -> bool:
 
 def _check_request(state: State, request: CallbackRequest) -> None:
     if not isinstance(request.name, str):
-        raise CallbackError(f"run {state.run_id!r}: the request's name must be a text, not {request.name!r}")
+        raise CallbackError(f"run {state.run_id!r}: the request's name must be a text, not {quoted(request.name)}")
     for key, value in (("thread_id", request.thread_id), ("birth", request.birth), ("run_id", request.run_id)):
         if value is not None and not isinstance(value, str):
-            raise CallbackError(f"run {state.run_id!r}: the request's {key} must be a text, not {value!r}")
+            raise CallbackError(f"run {state.run_id!r}: the request's {key} must be a text, not {quoted(value)}")
     if request.pc is not None and (not isinstance(request.pc, int) or isinstance(request.pc, bool)):
-        raise CallbackError(f"run {state.run_id!r}: the request's pc must be a whole number, not {request.pc!r}")
+        raise CallbackError(f"run {state.run_id!r}: the request's pc must be a whole number, not {quoted(request.pc)}")
     if request.run_id is not None and request.run_id != state.run_id:
-        raise CallbackError(f"run {state.run_id!r}: the request is for the run {request.run_id!r}")
+        raise CallbackError(f"run {state.run_id!r}: the request is for the run {quoted(request.run_id)}: hand it in there")
 
 
 def _instead(state: State, request: CallbackRequest) -> str:
     """What the threads that might have been meant do now."""
     meant = [thread for thread in state.threads if request.thread_id in (None, thread.id)]
     if not meant:
-        return f": no thread {request.thread_id!r} lives"
+        return f": no thread {quoted(request.thread_id)} lives"
     thread = meant[0]
     doing = "is about to start" if not thread.position else f"is {thread.status} at {thread.position!r}"
     first = ": resume the run first" if thread.status in (RESUMING, EXECUTING) else ""
@@ -140,4 +143,9 @@ def _open_events(program: Program, state: State) -> str:
         for node in program.by_name[thread.position].children
         if node.kind is On
     ]
-    return f"It would take: {', '.join(taken[:20])}" if taken else "It would take no event now"
+    return f"It would take: {_listed(taken)}" if taken else "It would take no event now"
+
+
+def _listed(found: list[str]) -> str:
+    """The first of them: there may be thousands of threads."""
+    return ", ".join(found[:20]) + (f" and {len(found) - 20} more" if len(found) > 20 else "")

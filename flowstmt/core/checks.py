@@ -39,6 +39,7 @@ from flowstmt.core.statements import (
     Wait,
     WaitFor,
 )
+from flowstmt.errors import quoted
 
 __all__ = ["MAX_DEPTH", "Checker"]
 
@@ -97,7 +98,7 @@ class Checker:
             parent.children.append(node)
             self._surround(node, parent)
         if depth >= MAX_DEPTH:
-            self.fault(node, f"nested deeper than {MAX_DEPTH} statements")
+            self.fault(node, f"nested deeper than {MAX_DEPTH} statements: does the tree contain itself?")
             return
         self._names.add(node, statement)
         self._parent(node)
@@ -147,7 +148,7 @@ class Checker:
         for target in statement.go_names:
             found = in_scope(node.scope, target, gos)
             if found is None:
-                self.fault(node, f"no Go is named {target!r}{_did_you_mean(target, gos)}")
+                self.fault(node, f"no Go is named {target!r}{self._called_now(target) or _did_you_mean(target, gos)}")
                 continue
             node.go_names[target] = found
             around = node.go
@@ -155,6 +156,11 @@ class Checker:
                 if around.name == found:
                     self.fault(node, f"stands inside Go {found!r} and would wait for its own thread")
                 around = around.go
+
+    def _called_now(self, target: Any) -> str:
+        """What a Go is called now: a Join knows it by that name only, for it is not saved."""
+        renamed = next((go for go in self.nodes if go.kind is Go and target in go.old_names), None)
+        return "" if renamed is None else f": it is called {renamed.name!r} now, and a Join takes present names only"
 
     # --- what the statements were given ---
 
@@ -166,7 +172,7 @@ class Checker:
         elif self.base == 1:
             self.fault(
                 node,
-                f"its condition is the plain value {_short(cond)}: a class-style definition is built once, "
+                f"its condition is the plain value {quoted(cond)}: a class-style definition is built once, "
                 "so it must be a callable that takes the workflow",
             )
 
@@ -178,20 +184,20 @@ class Checker:
         if callable(value):
             self._call(node, role, value)
         elif not isinstance(value, timedelta | datetime):
-            self.fault(node, f"{role} must be a timedelta, an aware datetime or a callable, not {_short(value)}")
+            self.fault(node, f"{role} must be a timedelta, an aware datetime or a callable, not {quoted(value)}")
         elif isinstance(value, datetime) and value.utcoffset() is None:
-            self.fault(node, f"{role} is a datetime without a time zone")
+            self.fault(node, f"{role} is a datetime without a time zone: give it tzinfo=UTC, say")
 
     def _action(self, node: Node, role: str, call: Any) -> None:
         if not callable(call):
-            hint = "; was it called where it should be named?" if call is None else ""
+            found, hint = quoted(call), "; was it called where it should be named?" if call is None else ""
             if _close(call):
-                hint = f"; name the function {call.__qualname__}, don't call it"
-            self.fault(node, f"{role} must be a callable, not {_short(call)}{hint}")
+                found, hint = "a coroutine", f"; name the function {call.__qualname__}, don't call it"
+            self.fault(node, f"{role} must be a callable, not {found}{hint}")
             return
         self._call(node, role, call)
         if isgeneratorfunction(call) or isasyncgenfunction(call):
-            self.fault(node, f"{role} {_called(call)} is a generator: calling it runs nothing")
+            self.fault(node, f"{role} {_called(call)} is a generator: calling it runs nothing; use return, not yield")
         self._note_async(node, role, call)
 
     def _note_async(self, node: Node, role: str, call: Any) -> None:
@@ -216,10 +222,11 @@ class Checker:
     def _arity(self, node: Node, role: str, call: Callable[..., Any], counts: list[int]) -> str:
         found = parameters(call)
         takes = f"{found.required}" if found.required == found.most else f"{found.required} or more"
-        wanted = "the workflow first" if self.base == 1 else "no 'self', which is bound"
+        arguments = "argument" if takes == "1" else "arguments"
+        wanted = "the workflow first" if self.base == 1 else "'self' does not count"
         item = ", the item last" if node.item is not None else ""
         expected = " or ".join(str(count) for count in counts)
-        return f"{role} {_called(call)} takes {takes} arguments, expected {expected} ({wanted}{item})"
+        return f"{role} {_called(call)} takes {takes} {arguments}, expected {expected} ({wanted}{item})"
 
     def _consumer(self, item: ItemScope, node: Node, role: str, call: Callable[..., Any], name: str) -> None:
         found = self._annotation(node, role, call, name)
@@ -228,7 +235,7 @@ class Checker:
         if item.type is Any:
             item.type, item.typed_by = found, f"{role} of {node.label}"
         elif item.type != found:
-            self.fault(node, f"{role} takes the item as {_short(found)}, but {item.typed_by} as {_short(item.type)}")
+            self.fault(node, f"{role} takes the item as {quoted(found)}, but {item.typed_by} as {quoted(item.type)}")
 
     def _annotation(self, node: Node, role: str, call: Callable[..., Any], name: str) -> Any:
         try:
@@ -248,7 +255,7 @@ class Checker:
             if is_async(into):
                 self.fault(node, f"into {_called(into)} is async: nothing awaits a setter")
         else:
-            self.fault(node, f"into must be the name of a field or a callable, not {_short(into)}")
+            self.fault(node, f"into must be the name of a field or a callable, not {quoted(into)}")
 
     def _handler(self, node: Node, handler: Any, *, typed: bool) -> None:
         if handler is None:
@@ -258,9 +265,9 @@ class Checker:
             if callable(handler.handle):
                 self._note_async(node, "handler", handler.handle)
             else:
-                self.fault(node, f"'handle' of {_short(handler)} is no method")
+                self.fault(node, f"'handle' of {quoted(handler)} is no method")
         elif not callable(handler):
-            self.fault(node, f"handler must be a callable or an object with 'handle', not {_short(handler)}")
+            self.fault(node, f"handler must be a callable or an object with 'handle', not {quoted(handler)}")
         else:
             self._call(node, "handler", handler, optional=1)
             if typed:
@@ -275,10 +282,10 @@ class Checker:
     def _via(self, node: Node, via: Any, *, needed: bool = True) -> None:
         parts = [part for part in ("setup", "teardown") if getattr(via, part, None) is not None]
         if needed and not parts:
-            self.fault(node, f"via must be an object with 'setup' or 'teardown', not {_short(via)}")
+            self.fault(node, f"via must be an object with 'setup' or 'teardown', not {quoted(via)}")
         for part in parts:
             if not callable(getattr(via, part)):
-                self.fault(node, f"{part!r} of {_short(via)} is no method")
+                self.fault(node, f"{part!r} of {quoted(via)} is no method")
             else:
                 self._note_async(node, part, getattr(via, part))
 
@@ -287,7 +294,7 @@ def _check_step(checker: Checker, node: Node, statement: Step) -> None:
     checker._action(node, "action", statement.action)
     checker._into(node, statement.into)
     if not isinstance(statement.concurrent, bool):
-        checker.fault(node, f"concurrent must be True or False, not {_short(statement.concurrent)}")
+        checker.fault(node, f"concurrent must be True or False, not {quoted(statement.concurrent)}")
     node.concurrent = statement.concurrent is True
 
 
@@ -297,7 +304,7 @@ def _check_case(checker: Checker, node: Node, statement: Case) -> None:
 
 def _check_switch(checker: Checker, node: Node, statement: Switch | If) -> None:
     if not statement.body:
-        checker.fault(node, "has no case")
+        checker.fault(node, "has no case: give it a Case, or leave it out")
     defaults = [i for i, case in enumerate(statement.body) if isinstance(case, Default)]
     if defaults and defaults[0] != len(statement.body) - 1:
         checker.fault(node, f"the default must be last: {statement.body[defaults[0] + 1]!r} could never be chosen")
@@ -340,19 +347,19 @@ def _check_go(checker: Checker, node: Node, statement: Go) -> None:
 
 def _check_join(checker: Checker, node: Node, statement: Join) -> None:
     if not statement.go_names:
-        checker.fault(node, "names no Go to wait for")
+        checker.fault(node, "names no Go to wait for: give it the name of one or more")
 
 
 def _check_wait(checker: Checker, node: Node, statement: Wait) -> None:
     if not statement.body:
-        checker.fault(node, "has no event: it could never end")
+        checker.fault(node, "has no event: it could never end; give it an On or a Timeout")
 
 
 def _check_on(checker: Checker, node: Node, statement: On) -> None:
     checker._handler(node, statement.handler, typed=statement.schema is None)
     checker._into(node, statement.into)
     if statement.schema is not None and not isinstance(statement.schema, dict | bool):
-        checker.fault(node, f"schema must be a JSON Schema, a dict or a bool, not {_short(statement.schema)}")
+        checker.fault(node, f"schema must be a JSON Schema, a dict or a bool, not {quoted(statement.schema)}")
     if statement.via is not None:
         checker._via(node, statement.via)
         if not callable(statement.handler) and hasattr(statement.handler, "handle"):
@@ -408,13 +415,13 @@ def _no_statement(value: Any, parent: Node | None, before: Any) -> str:
             if value is None
             else "; wrap several statements in S(...)" * isinstance(value, list | tuple)
         )
-        return f"definition() must return a statement, not {_short(value)}{hint}"
+        return f"definition() must return a statement, not {quoted(value)}{hint}"
     after = f" after {before!r}" if before is not None else ""
     if isinstance(value, list | tuple):
-        return f"{_short(value)}{after} is no statement: unpack it with '*'"
+        return f"{quoted(value)}{after} is no statement: unpack it with '*'"
     if isinstance(value, type) and issubclass(value, Statement):
         return f"{value.__name__}{after} is a class, not a statement: was '()' forgotten?"
-    return f"{_short(value)}{after} is no statement"
+    return f"{quoted(value)}{after} is no statement"
 
 
 def _close(value: Any) -> bool:
@@ -432,10 +439,3 @@ def _did_you_mean(word: Any, words: Iterable[str]) -> str:
 
 def _called(call: Any) -> str:
     return getattr(call, "__qualname__", None) or repr(call)
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, type):
-        return value.__name__
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -32,6 +32,7 @@ from flowstmt.core.state import (
     WaitEvent,
 )
 from flowstmt.core.statements import On, Timeout
+from flowstmt.errors import a_kind_of
 
 __all__ = ["NEEDS_TEARDOWN", "TO_DO_NOW", "Events", "event_key"]
 
@@ -183,7 +184,7 @@ class Events(Answers):
     def set_up(self, event: WaitEvent, setup_data: str | None) -> None:
         """The setup of an event worked. Raises ``TypeError`` if what it returned can't be kept."""
         if setup_data is not None and not isinstance(setup_data, str):
-            raise TypeError(f"setup must return a text or None, not {setup_data!r}")
+            raise TypeError(f"setup must return a text or None, not {a_kind_of(setup_data)}")
         if setup_data is not None:
             setup_data.encode()  # what can't be written as UTF-8 raises a ValueError
         event.status = SET_UP

@@ -84,7 +84,10 @@ class Machine(Moves):
         """Check that the state fits the definition, before anything runs. Raises ``StateError``, and changes nothing then."""
         status = self.state.status
         if status is not RUN_RESUMING and status is not RUN_WAITING:
-            raise StateError(f"run {self.state.run_id!r} is {status}: nothing in this version of flowstmt moves it")
+            raise StateError(
+                f"run {self.state.run_id!r} is {status}: nothing in this version of flowstmt moves it. Whatever gave it "
+                "that status has to take it back"
+            )
         self._agenda = None
         self._begun = None
         self.rename()
@@ -135,7 +138,10 @@ class Machine(Moves):
         try:
             return self._adapt.restore(plain, scope.type)
         except ValueError as error:
-            raise StateError(f"run {self.state.run_id!r}: {path}: the item of {node.label}: {error}") from error
+            raise StateError(
+                f"run {self.state.run_id!r}: {path}: the item of {node.label}: {error}. Nothing was run: let the type "
+                "that its consumers annotate take what was saved, or change the snapshot"
+            ) from error
 
     # --- one round ---
 

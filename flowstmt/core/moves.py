@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from flowstmt.core.answers import a_kind_of
 from flowstmt.core.events import Events
 from flowstmt.core.nodes import End, Leave, Node
 from flowstmt.core.state import (
@@ -27,7 +26,7 @@ from flowstmt.core.state import (
     birth_of,
 )
 from flowstmt.core.statements import For, ForEach, Go, If, Join, Return, Sleep, Statement, Step, Switch, Wait, WaitFor
-from flowstmt.errors import DefinitionError, said
+from flowstmt.errors import DefinitionError, a_kind_of, quoted, said
 
 __all__ = ["Moves"]
 
@@ -111,7 +110,7 @@ class Moves(Events):
         outer, index = (frames[:-1], frames[-1].index + 1) if inside else (frames, 0)
         self._frames = outer
         self._forget_inside(thread, node)
-        items = self._value(thread, node, self.values[node.index].items)
+        items = self._value(thread, node, "items", self.values[node.index].items)
         if not isinstance(items, Sequence):
             raise self._failed(thread, node, f"its items must be a Sequence (list, tuple, range ...), not {a_kind_of(items)}")
         try:
@@ -133,9 +132,9 @@ class Moves(Events):
         thread_id = node.name
         if statement.id is not None:
             # By way of JSON: a UUID becomes its text.
-            part = self._plain(thread, node, "its id", self._value(thread, node, statement.id))
+            part = self._plain(thread, node, "its id", self._value(thread, node, "id", statement.id))
             if not isinstance(part, str | int) or isinstance(part, bool) or part == "":
-                raise self._failed(thread, node, f"its id must be a text, a whole number or a UUID, not {part!r}")
+                raise self._failed(thread, node, f"its id must be a text, a whole number or a UUID, not {quoted(part)}")
             thread_id = f"{node.name}:{part}"
         agenda = self._agenda
         assert agenda is not None  # every round of a program that has a Go makes one
@@ -146,7 +145,7 @@ class Moves(Events):
             )
         arg = None
         if node.own_item is not node.item:
-            arg = self._adapted(thread, node, "its arg", self._value(thread, node, statement.arg))
+            arg = self._adapted(thread, node, "its arg", self._value(thread, node, "arg", statement.arg))
         elif statement.arg is not None:
             raise DefinitionError(
                 f"{self._where(thread)}: {node.label} has an arg now, but had none when its class was linked: if it may be "
@@ -176,7 +175,7 @@ class Moves(Events):
     def _at_return(self, thread: Thread, node: Node) -> None:
         value = None
         if thread.name == MAIN:
-            given = self._value(thread, node, self.values[node.index].value)
+            given = self._value(thread, node, "value", self.values[node.index].value)
             value = self._plain(thread, node, "its value", given)
         self._end(thread, value)
 

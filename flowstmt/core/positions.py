@@ -108,7 +108,7 @@ def _misplaced(program: Program, state: State, thread: Thread, why: str) -> Posi
     return PositionError(
         f"run {state.run_id!r}, thread {thread.id!r}, position {thread.position!r}: {why}. Nothing was run. The definition "
         f"of {program.workflow_name} has changed since this run was saved: bring the statement back, "
-        f"{_renaming(program, thread)}or move the run"
+        f"{_renaming(program, thread)}or move the thread in its snapshot"
     )
 
 
@@ -132,7 +132,10 @@ def _renaming(program: Program, thread: Thread) -> str:
 
 
 def _broken(state: State, thread: Thread, why: str) -> StateError:
-    return StateError(f"run {state.run_id!r}, thread {thread.id!r}: {why}. Nothing was run: mend the state")
+    return StateError(
+        f"run {state.run_id!r}, thread {thread.id!r}: {why}. Nothing was run, and no run gets there by itself: undo what "
+        "changed its state"
+    )
 
 
 def _loops(frames: tuple[str, ...]) -> str:

@@ -38,7 +38,7 @@ from flowstmt.core.statements import (
     Wait,
     WaitFor,
 )
-from flowstmt.errors import DefinitionError, said
+from flowstmt.errors import DefinitionError, a_kind_of, quoted, said
 
 __all__ = ["Program", "field_names", "is_class_style", "program_for", "validate"]
 
@@ -97,30 +97,31 @@ class Program:
             found = wait.by_event.get(self.renames.event(wait.name, name) or "")
         return found
 
-    def bind(self, root: Any) -> list[Any]:
+    def bind(self, root: Any, run_id: str) -> list[Any]:
         """The statements of another build of the same definition, by node index.
 
         Raises ``DefinitionError`` if the build has another shape.
         """
         kind, name, _, _, count = self.shape[0]
         if type(root) is not kind or root.name != name or len(root.body) != count:
-            raise self._another_shape(self.nodes[0], root)
+            raise self._another_shape(self.nodes[0], root, run_id)
         values: list[Any] = [root]
         append = values.append
         for kind, name, parent, place, count in self.shape[1:]:
             # The parent has been seen to have as many children as it should.
             statement = values[parent].body[place]
             if type(statement) is not kind or statement.name != name or len(statement.body) != count:
-                raise self._another_shape(self.nodes[len(values)], statement)
+                raise self._another_shape(self.nodes[len(values)], statement, run_id)
             append(statement)
         return values
 
-    def _another_shape(self, node: Node, statement: Any) -> DefinitionError:
+    def _another_shape(self, node: Node, statement: Any, run_id: str) -> DefinitionError:
         was = f"{node.place} with {self.shape[node.index][4]} statements inside"
         body = getattr(statement, "body", None)
-        now = f"{statement!r} with {len(body)} statements inside" if isinstance(body, tuple) else repr(statement)
+        now = f"{statement!r} with {len(body)} statements inside" if isinstance(body, tuple) else quoted(statement)
         return DefinitionError(
-            f"the definition of {self.workflow_name} changed its shape with the data: it had {was}, and has now {now}. "
+            f"run {run_id!r}: the definition of {self.workflow_name} changed its shape with the data: it had {was}, and has "
+            f"now {now}. "
             "Structure must not depend on data: use If, Switch, For or ForEach instead of Python's if and for"
         )
 
@@ -189,24 +190,28 @@ def program_for(workflow: Any, run_id: str) -> tuple[Program, list[Any]]:
         return _first_build(workflow, cls, run_id)
     if program.class_style:
         return program, program.values
-    return program, program.bind(_build(workflow.definition, cls, run_id))
+    return program, program.bind(_build(workflow.definition, cls, run_id), run_id)
 
 
 def rebuild(program: Program, workflow: Any, run_id: str) -> list[Any]:
     """The values of an instance-style definition after data may have changed."""
-    return program.bind(_build(workflow.definition, type(workflow), run_id))
+    return program.bind(_build(workflow.definition, type(workflow), run_id), run_id)
 
 
 def _first_build(workflow: Any, cls: type[Any], run_id: str) -> tuple[Program, list[Any]]:
     if isinstance(workflow, type):
-        raise DefinitionError(f"run {run_id!r}: expected a workflow object, not the class {workflow.__name__}")
+        raise DefinitionError(
+            f"run {run_id!r}: expected a workflow object, not the class {workflow.__name__}: make one, or load it"
+        )
     if not callable(getattr(cls, "definition", None)):
-        raise DefinitionError(f"run {run_id!r}: expected a workflow object, not a {cls.__name__}: no method definition()")
+        raise DefinitionError(
+            f"run {run_id!r}: expected a workflow object, not {a_kind_of(workflow)}: it has no method definition()"
+        )
     _refuse_unknown_data(cls, run_id)
     tree = _build(workflow.definition, cls, run_id)
     program = _checked(tree, cls)
     setattr(cls, _KEPT_AS, program)
-    return program, program.values if program.class_style else program.bind(tree)
+    return program, program.values if program.class_style else program.bind(tree, run_id)
 
 
 def _refuse_lost_fields(cls: type[Any]) -> None:
@@ -225,10 +230,15 @@ def _build(definition: Callable[[], Any], cls: type[Any], run_id: str) -> Any:
     try:
         tree = definition()
     except Exception as error:
-        raise DefinitionError(f"{_of(run_id)}definition() of {cls.__name__} raised {said(error)}") from error
+        raise DefinitionError(
+            f"{_of(run_id)}definition() of {cls.__name__} raised {said(error)}. Its plain values are computed at every "
+            "build, also those of branches that are not reached: a callable is asked only there"
+        ) from error
     if not isinstance(tree, Statement) and iscoroutine(tree):
         tree.close()
-        raise DefinitionError(f"{_of(run_id)}definition() of {cls.__name__} must not be async")
+        raise DefinitionError(
+            f"{_of(run_id)}definition() of {cls.__name__} must not be async: it says what is to run; awaiting is for actions"
+        )
     return tree
 
 
@@ -266,7 +276,9 @@ def validate(definition: Any) -> None:
         return
     cls = definition if isinstance(definition, type) else type(definition)
     if not callable(getattr(cls, "definition", None)):
-        raise DefinitionError(f"expected a workflow or a tree of statements, not {definition!r}: it has no method definition()")
+        raise DefinitionError(
+            f"expected a workflow or a tree of statements, not {a_kind_of(definition)}: it has no method definition()"
+        )
     _refuse_unknown_data(cls)
     if cls is definition and not is_class_style(cls):
         raise DefinitionError(
@@ -278,5 +290,8 @@ def validate(definition: Any) -> None:
 def _refuse_unknown_data(cls: type[Any], run_id: str = "") -> None:
     if field_names(cls) is None:
         run = _of(run_id)
-        raise DefinitionError(f"{run}{cls.__name__} is neither a dataclass nor a pydantic model: flowstmt can't know its data")
+        raise DefinitionError(
+            f"{run}{cls.__name__} is neither a dataclass nor a pydantic model: its data is not known; decorate it "
+            "with @dataclass"
+        )
     _refuse_lost_fields(cls)

@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from flowstmt.errors import StateError
+from flowstmt.errors import StateError, quoted
 
 __all__ = [
     "EVENT_TRANSITIONS",
@@ -360,9 +360,9 @@ class State:
         (<WorkflowStatus.Resuming: 'Resuming'>, 'main')
         """
         if not _is_text(run_id) or not run_id:
-            raise StateError(f"run_id must be a text that is not empty, not {run_id!r}")
+            raise StateError(f"run_id must be a text that is not empty, not {quoted(run_id)}")
         if not _is_text(workflow):
-            raise StateError(f"run {run_id!r}: workflow must be a text, not {workflow!r}")
+            raise StateError(f"run {run_id!r}: workflow must be a text, not {quoted(workflow)}")
         if now is not None:
             now = aware(now, f"run {run_id!r}: now")
         # By position: by name takes half as long again.
@@ -373,7 +373,7 @@ class State:
 def aware(instant: Any, what: str) -> datetime:
     """``instant`` in UTC; a ``StateError`` if it is no aware datetime."""
     if not isinstance(instant, datetime) or instant.utcoffset() is None:
-        raise StateError(f"{what} must be an aware datetime (datetime.now(UTC), say), not {instant!r}")
+        raise StateError(f"{what} must be an aware datetime (datetime.now(UTC), say), not {quoted(instant)}")
     try:
         return instant.astimezone(UTC)
     except OverflowError as error:

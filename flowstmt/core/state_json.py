@@ -26,7 +26,7 @@ from flowstmt.core.state import (
     WorkflowStatus,
     aware,
 )
-from flowstmt.errors import StateError
+from flowstmt.errors import StateError, quoted
 
 __all__ = ["read_state", "write_state"]
 
@@ -155,7 +155,7 @@ Reader = Callable[[Any, str], Any]
 
 def _read(cls: type[Any], readers: Mapping[str, Reader], value: Any, path: str) -> Any:
     if not isinstance(value, dict):
-        raise StateError(f"{path}: expected an object, not {_shape(value)}")
+        raise StateError(f"{path}: expected an object, not {quoted(value)}")
     unknown = [key for key in value if key not in readers]
     if unknown:
         raise StateError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(readers)}")
@@ -166,26 +166,21 @@ def _read(cls: type[Any], readers: Mapping[str, Reader], value: Any, path: str) 
     return cls(**arguments)
 
 
-def _shape(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
-
-
 def _text(value: Any, path: str) -> str:
     if not isinstance(value, str):
-        raise StateError(f"{path}: expected a text, not {_shape(value)}")
+        raise StateError(f"{path}: expected a text, not {quoted(value)}")
     return value
 
 
 def _count(value: Any, path: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise StateError(f"{path}: expected a whole number from 0, not {_shape(value)}")
+        raise StateError(f"{path}: expected a whole number from 0, not {quoted(value)}")
     return value
 
 
 def _flag(value: Any, path: str) -> bool:
     if not isinstance(value, bool):
-        raise StateError(f"{path}: expected true or false, not {_shape(value)}")
+        raise StateError(f"{path}: expected true or false, not {quoted(value)}")
     return value
 
 
@@ -197,7 +192,7 @@ def _instant(value: Any, path: str) -> datetime:
     try:
         return aware(datetime.fromisoformat(_text(value, path)), path)
     except ValueError as error:
-        raise StateError(f"{path}: expected an ISO 8601 instant with a time zone, not {_shape(value)}") from error
+        raise StateError(f"{path}: expected an ISO 8601 instant with a time zone, not {quoted(value)}") from error
 
 
 def _one_of(kind: type[StrEnum]) -> Reader:
@@ -206,7 +201,7 @@ def _one_of(kind: type[StrEnum]) -> Reader:
             return kind(value)
         except ValueError as error:
             words = ", ".join(kind)
-            raise StateError(f"{path}: expected one of {words}, not {_shape(value)}") from error
+            raise StateError(f"{path}: expected one of {words}, not {quoted(value)}") from error
 
     return read
 
@@ -218,7 +213,7 @@ def _optional(reader: Reader) -> Reader:
 def _list(reader: Reader) -> Reader:
     def read(value: Any, path: str) -> list[Any]:
         if not isinstance(value, list):
-            raise StateError(f"{path}: expected a list, not {_shape(value)}")
+            raise StateError(f"{path}: expected a list, not {quoted(value)}")
         return [reader(item, f"{path}[{i}]") for i, item in enumerate(value)]
 
     return read

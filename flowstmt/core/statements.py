@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from flowstmt.errors import DefinitionError
+from flowstmt.errors import DefinitionError, a_kind_of
 
 __all__ = [
     "Break",
@@ -406,7 +406,7 @@ def walk(definition: Statement) -> Iterator[Statement]:
 def _walk(definition: Statement) -> Iterator[tuple[str, Statement]]:
     """Every statement with its full name."""
     if not isinstance(definition, Statement):
-        raise DefinitionError(f"expected a statement, not {definition!r}: call definition() on a workflow first")
+        raise DefinitionError(f"expected a statement, not {a_kind_of(definition)}: call definition() on a workflow first")
     stack = [("", definition)]
     while stack:
         scope, statement = stack.pop()

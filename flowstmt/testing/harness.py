@@ -161,7 +161,10 @@ class Harness(Generic[W]):
         """Drop the objects and go on with what was saved last."""
         self.workflow, self.state = load(self._cls, self.snapshot)
         if (again := dump(self.workflow, self.state)) != self.snapshot:
-            raise AssertionError(f"a loaded snapshot dumps to another one:\n  saved {self.snapshot!r}\n  again {again!r}")
+            raise AssertionError(
+                "a loaded snapshot dumps to another one: does __init__, __post_init__ or a serializer change what was saved?\n"
+                f"  saved {self.snapshot!r}\n  again {again!r}"
+            )
 
     def close(self) -> None:
         """Unwind the async calls that a ``Killed`` left suspended. When the harness is collected, that is done too."""
@@ -185,10 +188,12 @@ class Harness(Generic[W]):
                 if self.decisions.setdefault(stop, thread.position) != thread.position:
                     raise AssertionError(
                         f"{label}: stop {thread.pc} of thread {thread.id!r} is {thread.position!r}, but was "
-                        f"{self.decisions[stop]!r}"
+                        f"{self.decisions[stop]!r} before a reload: does a condition look at what is not saved?"
                     )
         if self._invariant is not None and self._invariant(self.workflow, self.state) is False:
-            raise AssertionError(f"the invariant does not hold at {label}")
+            raise AssertionError(
+                f"the invariant does not hold at {label}: it returned False. What led there is in harness.trace"
+            )
         self._point(f"after {label}")
 
     def _save_if_alive(self, kind: CheckpointType) -> None:

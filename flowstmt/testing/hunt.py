@@ -15,6 +15,7 @@ from random import Random
 from typing import Any, Generic, TypeVar
 
 from flowstmt.core.state import State
+from flowstmt.errors import a_kind_of
 from flowstmt.testing.explorer import CrashError, report
 from flowstmt.testing.harness import START
 from flowstmt.testing.plays import Advance, Callback, Failure, Scenario, Script, examine, resolve
@@ -90,6 +91,11 @@ def hunt(
     >>> found.scripts, sorted(found.accepted), sorted(found.refused)
     (10, ['paid'], ['paid'])
     """
+    for name, strategy in (("callbacks", callbacks), ("times", times)):
+        if not isinstance(strategy, st.SearchStrategy) and (strategy is not None or name == "callbacks"):
+            raise TypeError(
+                f"hunt: {name} must be a strategy of hypothesis (st.builds(Callback, ...), say), not {a_kind_of(strategy)}"
+            )
     search = _Search(Scenario(make, invariant, now, deps, concurrency), length)
     steps = callbacks if times is None else st.one_of(callbacks, times)
     with _nothing_on_disk():
@@ -168,7 +174,7 @@ def _step(drawn: Any) -> Callback | Advance:
     if isinstance(drawn, timedelta):
         return Advance(drawn)
     if not isinstance(drawn, Callback | Advance):
-        raise TypeError(f"hunt: callbacks must give Callback, and times timedelta or Advance, but {drawn!r} was drawn")
+        raise TypeError(f"hunt: callbacks must give Callback, and times timedelta or Advance, but {a_kind_of(drawn)} was drawn")
     if isinstance(drawn, Callback) and drawn.refused is not None:
         raise TypeError(f"hunt finds out by itself what is refused: leave out refused= in {drawn}")
     return drawn

@@ -22,7 +22,7 @@ import orjson
 
 from flowstmt.core.state import CallbackRequest, State
 from flowstmt.core.statements import Event
-from flowstmt.errors import CallbackError, said
+from flowstmt.errors import CallbackError, a_kind_of, said
 from flowstmt.snapshot import dump
 from flowstmt.testing.harness import Harness, Killed
 
@@ -152,8 +152,15 @@ class Scenario(Generic[W]):
     plays: int = 0
 
     def __post_init__(self) -> None:
+        if not callable(self.make):
+            raise TypeError(
+                f"make must be a class or a function that gives a new workflow object for each run, not {a_kind_of(self.make)}"
+            )
         if self.deps is not None and not callable(self.deps):
-            raise TypeError("deps must be a function that makes them, anew for each run (Harness takes the object itself)")
+            raise TypeError(
+                "deps must be a function that makes them, anew for each run, not "
+                f"{a_kind_of(self.deps)} (Harness takes the object itself)"
+            )
 
 
 @dataclass(slots=True)
@@ -230,7 +237,7 @@ class Play(Generic[W]):
         def deliver() -> None:
             error = self._refusal(step, expected)
             if error is None:
-                raise ScriptError(f"{step} was accepted")
+                raise ScriptError(f"{step} was accepted: take refused= out of the script, or mend the workflow")
 
         self._surviving(deliver)
 

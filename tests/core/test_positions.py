@@ -553,7 +553,7 @@ def test_a_condition_that_fails_for_a_gained_event_changes_nothing():
         raise OSError("out of order")
 
     work, state = load(workflow(lambda w: Wait("w", On("e"), Timeout("late", broken))), WAITS)
-    with pytest.raises(Exception, match="Timeout 'late': raised OSError"):
+    with pytest.raises(Exception, match="Timeout 'late': its after raised OSError"):
         resume(work, state, now=START)
     assert dump(work, state) == WAITS
 
@@ -564,7 +564,7 @@ def test_a_gained_timeout_that_fires_into_a_condition_that_fails_changes_nothing
 
     tree: Tree = lambda w: Wait("w", On("e"), Timeout("late", HOUR, If("c", broken, step("s"))))  # noqa: E731
     work, state = load(workflow(tree), WAITS)
-    with pytest.raises(StepError, match="Case 'c': raised OSError"):
+    with pytest.raises(StepError, match="Case 'c': its condition raised OSError"):
         resume(work, state, now=START + 5 * HOUR)
     assert dump(work, state) == WAITS
 

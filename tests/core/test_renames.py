@@ -579,7 +579,7 @@ def test_items_that_dont_fit_leave_the_old_names():
         pytest.param(
             lambda w: Wait("payment", On("e")),
             lambda w: S(Wait("payments", On("e")), Step("payment s", w.say("x"))),
-            "back, or give what took the place of 'payment' (Wait 'payments'?) was=('payment',), or move the run",
+            "back, or give what took the place of 'payment' (Wait 'payments'?) was=('payment',), or move the thread",
             id="a position",
         ),
         pytest.param(
@@ -603,7 +603,7 @@ def test_items_that_dont_fit_leave_the_old_names():
         pytest.param(
             lambda w: Wait("x", On("e")),
             lambda w: Go("t", Wait("x", On("e"))),
-            "bring the statement back, or move the run",
+            "bring the statement back, or move the thread in its snapshot",
             id="nothing lost",
         ),
     ],

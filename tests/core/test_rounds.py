@@ -394,11 +394,11 @@ def test_a_loop_over_a_fresh_item_makes_progress():
     ("tree", "part"),
     [
         pytest.param(
-            lambda w: If("c", lambda: len, step(w, "x")), "Case 'c': its callable returned a builtin", id="a function"
+            lambda w: If("c", lambda: len, step(w, "x")), "Case 'c': its condition returned a builtin", id="a function"
         ),
-        pytest.param(lambda w: If("c", NoTruth, step(w, "x")), "Case 'c': raised ValueError: neither", id="no truth"),
-        pytest.param(lambda w: For("c", lambda: 1 / 0, step(w, "x")), "For 'c': raised ZeroDivisionError", id="raises"),
-        pytest.param(lambda w: WaitFor("c", lambda: 1 / 0), "WaitFor 'c': raised ZeroDivisionError", id="WaitFor raises"),
+        pytest.param(lambda w: If("c", NoTruth, step(w, "x")), "Case 'c': its condition raised Value", id="no truth"),
+        pytest.param(lambda w: For("c", lambda: 1 / 0, step(w, "x")), "For 'c': its condition raised Zero", id="raises"),
+        pytest.param(lambda w: WaitFor("c", lambda: 1 / 0), "WaitFor 'c': its condition raised Zero", id="WaitFor raises"),
         pytest.param(lambda w: ForEach("c", lambda: {1, 2}, step(w, "x")), "must be a Sequence", id="a set"),
         pytest.param(lambda w: ForEach("c", lambda: iter([1]), step(w, "x")), "must be a Sequence", id="an iterator"),
         pytest.param(

@@ -504,7 +504,7 @@ class Stuck:
 @pytest.mark.parametrize(
     ("why", "error", "part"),
     [
-        ("condition", StepError, "Case 'asked': raised OSError: out of order"),
+        ("condition", StepError, "Case 'asked': its condition raised OSError: out of order"),
         ("definition", DefinitionError, "definition() of Stuck raised OSError: out of order"),
         ("shape", DefinitionError, "changed its shape"),
     ],
@@ -534,10 +534,10 @@ def test_if_moving_on_raises_the_outcome_alone_is_saved(why: str, error: type[Ex
 @pytest.mark.parametrize(
     ("why", "error", "part", "step"),
     [
-        ("items", StepError, "ForEach 'l': raised OSError", "b"),
-        ("id", StepError, "Go 't': raised OSError", "b"),
+        ("items", StepError, "ForEach 'l': its items raised OSError", "b"),
+        ("id", StepError, "Go 't': its id raised OSError", "b"),
         ("twice", DefinitionError, "a second thread with the id 'twin'", "b"),
-        ("after", StepError, "Timeout 'late': raised OSError", "x"),
+        ("after", StepError, "Timeout 'late': its after raised OSError", "x"),
     ],
 )
 def test_if_moving_on_raises_further_on_the_threads_are_rolled_back(why: str, error: type[Exception], part: str, step: str):
@@ -993,7 +993,7 @@ def test_an_awaitable_from_a_condition_is_an_error_and_is_closed():
         def definition(self):
             return If("c", later, Step("a", lambda: None))
 
-    with pytest.raises(StepError, match="Case 'c': its callable returned a coroutine"):
+    with pytest.raises(StepError, match="Case 'c': its condition returned a coroutine"):
         resume(Asks(), State.new("run", "Asks"))
 
 
