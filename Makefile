@@ -12,7 +12,7 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench compare diagrams recording docs clean
+.PHONY: help demo test lint format bench compare messages diagrams recording docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,9 @@ bench: $(CORE)  ## measure speed
 
 compare: $(DEV)  ## measure it against other durable executions, which get environments of their own
 	$(PY) -m benchmarks.peers.compare $(ARGS)
+
+messages: $(DEV)  ## write tests/messages/messages.txt anew: every error message on one page
+	$(PY) -m tests.messages
 
 diagrams: $(CORE)  ## draw docs/states.md anew, from the transition tables
 	$(PY) docs/draw_states.py

@@ -1,0 +1,72 @@
+"""Every message that flowstmt raises or logs is on one page, as it is printed, and somebody has read that page.
+
+The page is ``tests/messages/messages.txt``, the table behind it stands in ``tests/messages``. A message that changes
+changes the page (``make messages`` writes it anew); a new one without a row is found by reading flowstmt's source.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import flowstmt
+from flowstmt import FlowstmtError
+from tests.messages.page import PAGE, Found, page, provoked
+from tests.messages.sites import places, texts
+
+ROOT = Path(__file__).parent.parent
+GUIDE = ROOT / "docs" / "errors.md"
+
+# Hand-made states are among what is dumped.
+pytestmark = pytest.mark.usefixtures("odd_states")
+
+_found: list[Found] = []
+
+
+@pytest.fixture
+def found() -> list[Found]:
+    """What every row says: provoked once, inside a test, where the suite watches what flowstmt does."""
+    if not _found:
+        _found.extend(provoked())
+    return _found
+
+
+def test_the_page_holds_every_message_as_it_is_printed(found: list[Found]) -> None:
+    written = PAGE.read_text(encoding="utf-8")
+    assert written == page(found), "a message has changed: run `make messages`, and read what changed in the page"
+
+
+def test_every_place_that_raises_or_reports_a_fault_has_a_row(found: list[Found]) -> None:
+    seen = set().union(*(row.what.sites for row in found))
+    missing = [str(place) for place in places() if not place.is_among(seen)]
+    assert not missing, "no row of tests/messages comes to these: add one, then run `make messages`"
+
+
+def test_every_text_of_a_message_is_on_the_page(found: list[Found]) -> None:
+    said = [text for row in found for text in row.what.said]
+    missing = [str(text) for text in texts() if not any(text.is_in(one) for one in said)]
+    assert not missing, "no row of tests/messages says these: add one, then run `make messages`"
+
+
+def test_no_two_rows_of_a_part_have_one_title(found: list[Found]) -> None:
+    titles = [(row.table.title, row.title) for row in found]
+    assert len(set(titles)) == len(titles)
+
+
+def test_no_message_quotes_a_value_that_may_be_secret(found: list[Found]) -> None:
+    # Rows that hand in payloads and data have the word in their values, and in none of their names.
+    quoted = [row.title for row in found if any(re.search(r"secret(?! key)", text) for text in row.what.said)]
+    assert quoted == []
+
+
+def test_no_message_holds_what_differs_from_run_to_run(found: list[Found]) -> None:
+    odd = [row.title for row in found if any(re.search(r" at 0x|/tests/", text) for text in row.what.said)]
+    assert odd == []
+
+
+def test_every_class_of_error_is_on_the_page(found: list[Found]) -> None:
+    raised = {type(row.what.error) for row in found}
+    classes = [value for value in vars(flowstmt).values() if isinstance(value, type) and issubclass(value, FlowstmtError)]
+    assert {cls.__name__ for cls in classes if cls not in raised} <= {"FinalError"}  # an action's own: it comes as a StepError
