@@ -33,6 +33,8 @@ lint: $(DEV)  ## check format, rules, types and imports
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy $(wildcard flowstmt tests examples benchmarks docs)
+	$(PY) -m mypy flowstmt/core/statements.py
+	$(PY) -m pyright examples
 	$(VENV)/bin/lint-imports
 
 format: $(DEV)  ## put code into the format that lint wants

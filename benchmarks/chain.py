@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 from benchmarks.measure import Figure, interleaved
 from flowstmt import CheckpointType, S, State, Statement, Step, dump, resume
@@ -27,7 +28,7 @@ class Chain:
 
 class ClassChain(Chain):
     @classmethod
-    def definition(cls) -> Statement:
+    def definition(cls) -> Statement[Self]:
         return S(*[Step(name, cls.step) for name in NAMES])
 
 
@@ -36,7 +37,7 @@ class InstanceChain(Chain):
         return S(*[Step(name, self.step) for name in NAMES])
 
 
-def run(cls: type[Chain], run_id: str = "run-1") -> list[bytes]:
+def run(cls: type[ClassChain | InstanceChain], run_id: str = "run-1") -> list[bytes]:
     """The snapshots that a run leaves."""
     workflow, state = cls(), State.new(run_id, "Chain")
     snapshots: list[bytes] = []

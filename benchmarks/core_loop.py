@@ -7,6 +7,7 @@ makes the same ones, with the same actions, conditions and handler.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from benchmarks import by_hand
 from benchmarks.by_hand import LOOP, STEP, WAIT, Node
@@ -42,7 +43,7 @@ class Loop:
 
 class ClassStyle(Loop):
     @classmethod
-    def definition(cls) -> Statement:
+    def definition(cls) -> Statement[Self]:
         return S(
             For("five", lambda w: w.i < 5, Step("step", cls.step)),
             Step("reset", cls.reset),
@@ -74,7 +75,7 @@ def instance_style() -> Loop:
     return _run(InstanceStyle())
 
 
-def _run(workflow: Loop) -> Loop:
+def _run(workflow: ClassStyle | InstanceStyle) -> Loop:
     state = State.new("run-1", "Loop")
     resume(workflow, state)
     handle_callback("event", workflow, state)

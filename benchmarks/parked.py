@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Self
 
 from benchmarks.measure import Figure, interleaved
 from flowstmt import For, ForEach, Go, Join, On, S, Sleep, State, Statement, Step, Timeout, Wait, dump, resume
@@ -26,7 +27,7 @@ class Parked:
     done: int = 0
 
     @classmethod
-    def definition(cls) -> Statement:
+    def definition(cls) -> Statement[Self]:
         return S(
             Go("never ends", Wait("for ever", On("never"))),
             ForEach(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 from benchmarks.measure import Figure, interleaved
 from flowstmt import CheckpointType, For, State, Statement, Step, dump, load, resume
@@ -18,7 +19,7 @@ class Endless:
     done: int = 0
 
     @classmethod
-    def definition(cls) -> Statement:
+    def definition(cls) -> Statement[Self]:
         return For("again", Step("step", cls.step))
 
     def step(self) -> None:

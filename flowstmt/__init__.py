@@ -39,7 +39,7 @@ from flowstmt.core.statements import (
     walk,
 )
 from flowstmt.current import Current, current
-from flowstmt.drive import handle_callback, handle_callback_async, resume, resume_async
+from flowstmt.drive import Workflow, handle_callback, handle_callback_async, resume, resume_async
 from flowstmt.errors import (
     AmbiguousCallbackError,
     CallbackError,
@@ -107,6 +107,7 @@ __all__ = [
     "Wait",
     "WaitEvent",
     "WaitFor",
+    "Workflow",
     "WorkflowFinishedError",
     "WorkflowStatus",
     "current",

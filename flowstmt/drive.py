@@ -10,10 +10,10 @@ from contextvars import Token
 from datetime import datetime
 from functools import partial
 from inspect import isawaitable, iscoroutine
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, overload
 
 from flowstmt.callback_round import Request, callback_round
-from flowstmt.core.state import State, WorkflowStatus
+from flowstmt.core.state import CallbackRequest, CheckpointType, State, WorkflowStatus
 from flowstmt.current import CURRENT, Ask, Caller, Current
 from flowstmt.errors import ConflictError, DefinitionError, FlowstmtError, StateError, StepError, a_kind_of, quoted
 from flowstmt.rounds import resume_rounds
@@ -21,6 +21,7 @@ from flowstmt.run import Asks, Run, Save
 
 if TYPE_CHECKING:
     from flowstmt.beside import Beside
+    from flowstmt.core.statements import Answer, Event, Statement
 
 # ``flowstmt.beside`` is loaded by the async drivers themselves: asyncio takes longer to load than all of flowstmt, and who
 # doesn't await has no use for it.
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["handle_callback", "handle_callback_async", "resume", "resume_async"]
 
 Invoke: TypeAlias = Callable[[Current, Callable[[], Any]], Any]
+PayloadT = TypeVar("PayloadT")
+OutputT = TypeVar("OutputT")
 
 _moving: dict[int, object] = {}
 """Who has the objects of a run in hand, by the id of its state: the same objects can't be moved twice at once."""
@@ -216,10 +219,17 @@ def _refused(caller: Caller, awaitable: Any, why: str) -> FlowstmtError:
 # --- what users call ---
 
 
+class Workflow(Protocol):
+    """What a driver moves: an object whose class defines it, in instance style or in class style."""
+
+    def definition(self) -> Statement[Self, object, object]:
+        """The tree of its statements."""
+
+
 def resume(
-    workflow: Any,
+    workflow: Workflow,
     state: State,
-    save: Save | None = None,
+    save: Callable[[CheckpointType], Answer] | None = None,
     *,
     now: datetime | None = None,
     deps: Any = None,
@@ -263,7 +273,7 @@ def resume(
 
 
 async def resume_async(
-    workflow: Any,
+    workflow: Workflow,
     state: State,
     save: Save | None = None,
     *,
@@ -307,9 +317,48 @@ async def resume_async(
     return await _resume_beside(run, _steps(max_steps, state), beside, hook)
 
 
+@overload
+def handle_callback(
+    request: Event[PayloadT, OutputT],
+    workflow: Workflow,
+    state: State,
+    payload: PayloadT | bytes | bytearray | memoryview,
+    *,
+    now: datetime | None = None,
+    deps: Any = None,
+    invoke: Invoke | None = None,
+) -> OutputT: ...
+
+
+@overload
+def handle_callback(
+    request: Event[None, OutputT],
+    workflow: Workflow,
+    state: State,
+    payload: None = None,
+    *,
+    now: datetime | None = None,
+    deps: Any = None,
+    invoke: Invoke | None = None,
+) -> OutputT: ...
+
+
+@overload
+def handle_callback(
+    request: CallbackRequest | str,
+    workflow: Workflow,
+    state: State,
+    payload: Any = None,
+    *,
+    now: datetime | None = None,
+    deps: Any = None,
+    invoke: Invoke | None = None,
+) -> Any: ...
+
+
 def handle_callback(
     request: Request,
-    workflow: Any,
+    workflow: Workflow,
     state: State,
     payload: Any = None,
     *,
@@ -345,9 +394,48 @@ def handle_callback(
     return _run(callback_round(run, request, payload), run, _hook(invoke, state))
 
 
+@overload
+async def handle_callback_async(
+    request: Event[PayloadT, OutputT],
+    workflow: Workflow,
+    state: State,
+    payload: PayloadT | bytes | bytearray | memoryview,
+    *,
+    now: datetime | None = None,
+    deps: Any = None,
+    invoke: Invoke | None = None,
+) -> OutputT: ...
+
+
+@overload
+async def handle_callback_async(
+    request: Event[None, OutputT],
+    workflow: Workflow,
+    state: State,
+    payload: None = None,
+    *,
+    now: datetime | None = None,
+    deps: Any = None,
+    invoke: Invoke | None = None,
+) -> OutputT: ...
+
+
+@overload
+async def handle_callback_async(
+    request: CallbackRequest | str,
+    workflow: Workflow,
+    state: State,
+    payload: Any = None,
+    *,
+    now: datetime | None = None,
+    deps: Any = None,
+    invoke: Invoke | None = None,
+) -> Any: ...
+
+
 async def handle_callback_async(
     request: Request,
-    workflow: Any,
+    workflow: Workflow,
     state: State,
     payload: Any = None,
     *,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import pytest
@@ -549,7 +549,7 @@ def test_validate_takes_a_workflow_or_a_tree(thing: Any, match: str) -> None:
 
 class ClassStyleWithoutFields:
     @classmethod
-    def definition(cls) -> Statement:
+    def definition(cls) -> Statement[Self]:
         return S()
 
 
@@ -577,7 +577,7 @@ def test_find_finds_nothing_by_what_is_no_name(name: Any) -> None:
 
 
 def test_find_and_walk_pass_over_what_is_no_statement() -> None:
-    tree = S(None, [Step("b", print)], Step("a", print), Step)  # type: ignore[arg-type] # wrong on purpose
+    tree = S(None, [Step("b", print)], Step("a", print), Step)
     assert [type(statement) for statement in walk(tree)] == [S, Step]
     assert find(tree, "a") is not None
     assert find(tree, "b") is None

@@ -516,7 +516,7 @@ def test_an_arg_that_became_unsaveable_is_refused_before_a_concurrent_step():
 
 def test_concurrent_must_be_a_flag():
     with pytest.raises(DefinitionError, match="Step 'a': concurrent must be True or False, not 1"):
-        validate(Step("a", print, concurrent=1))  # type: ignore[arg-type] # the fault
+        validate(Step("a", print, concurrent=1))  # type: ignore[call-overload] # the fault
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, "2", None, 1.5])
@@ -1338,9 +1338,9 @@ def test_bad_arguments_are_refused_when_the_turn_comes():
         flow, state = Job(), State.new("r", "Job")
         barrier, task = await at_work(flow, state)
         naive = asyncio.create_task(handle_callback_async("note", flow, state, "x", now=datetime(2030, 1, 1)))
-        unnamed = asyncio.create_task(handle_callback_async(5, flow, state, "x"))  # type: ignore[arg-type] # the fault
+        unnamed = asyncio.create_task(handle_callback_async(5, flow, state, "x"))  # type: ignore[call-overload] # the fault
         with pytest.raises(StateError, match="invoke must be a callable"):
-            await handle_callback_async("note", flow, state, "x", invoke=5)  # type: ignore[arg-type] # the fault
+            await handle_callback_async("note", flow, state, "x", invoke=5)  # type: ignore[call-overload] # the fault
         barrier.open.set()
         answers = await asyncio.gather(naive, unnamed, return_exceptions=True)
         assert [type(answer).__name__ for answer in answers] == ["StateError", "CallbackError"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from inspect import CORO_CLOSED, getcoroutinestate
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import pytest
 from pydantic import BaseModel
@@ -1121,7 +1121,7 @@ def test_class_style_is_built_once_and_instance_style_whenever_data_may_have_cha
         count: int = 0
 
         @classmethod
-        def definition(cls) -> Statement:
+        def definition(cls) -> Statement[Self]:
             built.append("class")
             return S(Step("a", cls.act), Step("b", cls.act))
 

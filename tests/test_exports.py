@@ -17,8 +17,8 @@ ALL = """
 AmbiguousCallbackError Break CallbackError CallbackRequest Case CheckpointType ConflictError Continue Current Default
 DefinitionError ErrorInfo Event EventStatus FinalError FlowstmtError For ForEach Frame Go If InvalidPayloadError Join
 NotWaitingError On PositionError RefusedError Return S Scope SetupError Sleep StaleCallbackError State StateError Statement Step
-StepError Switch Thread ThreadStatus Timeout UnknownEventError Wait WaitEvent WaitFor WorkflowFinishedError WorkflowStatus
-current dump find handle_callback handle_callback_async load resume resume_async validate walk
+StepError Switch Thread ThreadStatus Timeout UnknownEventError Wait WaitEvent WaitFor Workflow WorkflowFinishedError
+WorkflowStatus current dump find handle_callback handle_callback_async load resume resume_async validate walk
 """.split()
 
 TREE = {

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
@@ -656,7 +656,7 @@ def test_a_handler_gets_what_fits_the_schema_and_then_the_item() -> None:
         log: list[Any] = field(default_factory=list)
 
         @classmethod
-        def definition(cls) -> Statement:
+        def definition(cls) -> Statement[Self]:
             return ForEach("each", lambda w: ["ann", "bob"], Wait("w", On("vote", cls.vote, schema={"enum": ["yes", "no"]})))
 
         def vote(self, vote: int, name: str) -> None:

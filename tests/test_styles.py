@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import pydantic.dataclasses
 import pytest
@@ -367,7 +367,7 @@ class ManyByClass:
     lines: list[Line] = field(default_factory=lambda: [Line("a")])
 
     @classmethod
-    def definition(cls) -> Statement:
+    def definition(cls) -> Statement[Self]:
         return ForEach("each", lambda w: w.lines, Step("act", cls.make(cls)), Step("note", cls.typed))
 
     def typed(self, line: Line) -> None: ...
@@ -601,7 +601,7 @@ class BaseByClass:
     log: list[str] = field(default_factory=list)
 
     @classmethod
-    def definition(cls) -> Statement:
+    def definition(cls) -> Statement[Self]:
         return S(Step("a", cls.act), Step("late", lambda w: w.act()))
 
     def act(self) -> None:

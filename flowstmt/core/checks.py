@@ -45,7 +45,7 @@ __all__ = ["MAX_DEPTH", "Checker"]
 
 MAX_DEPTH = 100
 
-_PARENTS: dict[type[Statement], tuple[type[Statement], ...]] = {
+_PARENTS: dict[type[Statement[Any, Any, Any]], tuple[type[Statement[Any, Any, Any]], ...]] = {
     Case: (Switch, If),
     Default: (Switch, If),
     On: (Wait,),
@@ -380,7 +380,7 @@ def _check_sleep(checker: Checker, node: Node, statement: Sleep) -> None:
     checker._instant(node, "duration", statement.duration)
 
 
-_CHECKS: dict[type[Statement], Callable[[Checker, Node, Any], None]] = {
+_CHECKS: dict[type[Statement[Any, Any, Any]], Callable[[Checker, Node, Any], None]] = {
     Step: _check_step,
     Case: _check_case,
     Switch: _check_switch,

@@ -220,7 +220,7 @@ class Moves(Events):
 
 
 _Arrival = Callable[[Moves, Thread, Node], "Node | None"]
-_ARRIVE: dict[type[Statement], _Arrival] = {
+_ARRIVE: dict[type[Statement[Any, Any, Any]], _Arrival] = {
     Switch: Moves._at_switch,
     If: Moves._at_switch,
     For: Moves._at_for,

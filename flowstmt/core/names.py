@@ -21,7 +21,7 @@ from flowstmt.core.statements import Case, If, Scope, Statement, Wait
 __all__ = ["Names", "full_name", "in_scope", "renames_of"]
 
 
-def full_name(kind: type[Statement], name: Any, parent: Node | None) -> str:
+def full_name(kind: type[Statement[Any, Any, Any]], name: Any, parent: Node | None) -> str:
     """The name of a statement with the scopes that it stands in before it. Callers share the names of events: these stay."""
     if not isinstance(name, str):
         return ""

@@ -46,7 +46,7 @@ class Leave(Statement):
     __slots__ = ()
 
 
-KINDS: tuple[type[Statement], ...] = (
+KINDS: tuple[type[Statement[Any, Any, Any]], ...] = (
     Step,
     S,
     Scope,
@@ -120,7 +120,7 @@ class Node:
         "thread_name",
     )
 
-    def __init__(self, kind: type[Statement], name: str, index: int, parent: Node | None) -> None:
+    def __init__(self, kind: type[Statement[Any, Any, Any]], name: str, index: int, parent: Node | None) -> None:
         self.kind = kind
         self.name = name
         self.index = index

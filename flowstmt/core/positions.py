@@ -28,7 +28,7 @@ from flowstmt.errors import PositionError, StateError
 
 __all__ = ["check_positions"]
 
-_MAY_STAND_AT: Mapping[ThreadStatus, frozenset[type[Statement]]] = {
+_MAY_STAND_AT: Mapping[ThreadStatus, frozenset[type[Statement[Any, Any, Any]]]] = {
     EXECUTING: frozenset((Step, WaitFor)),
     RESUMING: STOPS,
     WAITING_EVENT: frozenset((Wait,)),
@@ -36,7 +36,7 @@ _MAY_STAND_AT: Mapping[ThreadStatus, frozenset[type[Statement]]] = {
     WAITING_TIME: frozenset((Sleep,)),
 }
 
-_PARKED_BY: Mapping[type[Statement], ThreadStatus] = {
+_PARKED_BY: Mapping[type[Statement[Any, Any, Any]], ThreadStatus] = {
     Step: EXECUTING,
     Wait: WAITING_EVENT,
     Join: WAITING_CONDITION,
@@ -114,7 +114,10 @@ def _misplaced(program: Program, state: State, thread: Thread, why: str) -> Posi
 
 def _renaming(program: Program, thread: Thread) -> str:
     """The advice to say what a lost statement is called now, with a name that looks like it."""
-    wanted: list[tuple[str, frozenset[type[Statement]]]] = [(thread.position, STOPS), (thread.name, frozenset((Go,)))]
+    wanted: list[tuple[str, frozenset[type[Statement[Any, Any, Any]]]]] = [
+        (thread.position, STOPS),
+        (thread.name, frozenset((Go,))),
+    ]
     wanted += [(frame.statement, frozenset((ForEach,))) for frame in thread.frames]
     names = {name: node.kind for name, node in program.by_name.items()}
     lost = next(((name, kinds) for name, kinds in wanted if name not in ("", MAIN, *names)), None)

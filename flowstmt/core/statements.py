@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from types import GenericAlias
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from flowstmt.errors import DefinitionError, a_kind_of
@@ -65,6 +66,9 @@ class Statement:
     name: str = ""
     body: tuple[Statement, ...] = ()
     was: tuple[str, ...] = ()
+
+    # ``S[Order]`` at run time: what it means is said in the stub.
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})" if self.name else f"{type(self).__name__}()"

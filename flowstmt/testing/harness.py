@@ -239,10 +239,12 @@ class Harness(Generic[W]):
     # --- the drivers ---
 
     def _resume(self, max_steps: int) -> None:
+        # A test may have its workflows by a base class without a definition.
+        workflow: Any = self.workflow
         if self._is_async():
             self._async_calls.run(
                 resume_async(
-                    self.workflow,
+                    workflow,
                     self.state,
                     self._save_if_alive,
                     now=self.now,
@@ -253,16 +255,17 @@ class Harness(Generic[W]):
                 )
             )
             return
-        resume(self.workflow, self.state, self._save, now=self.now, deps=self._deps, max_steps=max_steps, invoke=self._invoke)
+        resume(workflow, self.state, self._save, now=self.now, deps=self._deps, max_steps=max_steps, invoke=self._invoke)
 
     def _call_back(self, request: Any, payload: Any) -> Any:
+        workflow: Any = self.workflow
         if self._is_async():
             return self._async_calls.run(
                 handle_callback_async(
-                    request, self.workflow, self.state, payload, now=self.now, deps=self._deps, invoke=self._invoke_async
+                    request, workflow, self.state, payload, now=self.now, deps=self._deps, invoke=self._invoke_async
                 )
             )
-        return handle_callback(request, self.workflow, self.state, payload, now=self.now, deps=self._deps, invoke=self._invoke)
+        return handle_callback(request, workflow, self.state, payload, now=self.now, deps=self._deps, invoke=self._invoke)
 
     def _is_async(self) -> bool:
         program, _ = program_for(self.workflow, self.state.run_id)

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import wraps
 from types import MethodType
-from typing import Any
+from typing import Any, Self
 
 from flowstmt import State, Statement, Step
 from flowstmt.testing import START, Advance, Callback, Harness
 
 STYLES = ("class", "bound", "plain")
 
-Tree = Callable[["Build"], Statement]
+Tree = Callable[["Build"], Any]
 
 
 @dataclass
@@ -93,7 +93,7 @@ def workflow_class(tree: Tree, style: str = "class", is_async: bool = False) -> 
         @dataclass
         class Work(Data):
             @classmethod
-            def definition(cls) -> Statement:
+            def definition(cls) -> Statement[Self]:
                 return tree(Build(style, None, is_async))
 
         return Work

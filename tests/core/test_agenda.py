@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import FrameType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import pytest
 
@@ -52,7 +52,7 @@ class Parked:
     asked: int = 0
 
     @classmethod
-    def definition(cls) -> Statement:
+    def definition(cls) -> Statement[Self]:
         return S(
             Go("never ends", Wait("for ever", On("never"))),
             ForEach(
@@ -143,7 +143,7 @@ class Crowd:
     ended: int = 0
 
     @classmethod
-    def definition(cls) -> Statement:
+    def definition(cls) -> Statement[Self]:
         loops = For("outer", lambda w: True, For("inner", lambda w: not w.open, WaitFor("gate", lambda w: w.open)), Break())
         return S(
             ForEach("join", lambda w: range(w.size), Go("joiner", Join("all", "worker"), id=lambda w, item: item)),
@@ -176,7 +176,7 @@ class Woken:
     seed: ClassVar[int] = 0
 
     @classmethod
-    def definition(cls) -> Statement:
+    def definition(cls) -> Statement[Self]:
         draw = random.Random(cls.seed)
         names = [f"t{i}" for i in range(8)]
         return S(
@@ -187,12 +187,12 @@ class Woken:
         )
 
     @classmethod
-    def says(cls, name: str) -> Statement:
+    def says(cls, name: str) -> Statement[Self]:
         return Step(f"{name} says", lambda w: w.log.append(name))
 
     @classmethod
-    def body(cls, draw: random.Random, thread: str, others: list[str], at: int) -> list[Statement]:
-        statements: list[Statement] = []
+    def body(cls, draw: random.Random, thread: str, others: list[str], at: int) -> list[Statement[Self]]:
+        statements: list[Statement[Self]] = []
         for i in range(draw.randint(1, 4)):
             name = f"{thread} {i}"
             after = timedelta(seconds=draw.randint(0, 9))
@@ -265,7 +265,7 @@ def test_wake_at_counts_the_timers_of_quiet_threads() -> None:
     @dataclass
     class Timers:
         @classmethod
-        def definition(cls) -> Statement:
+        def definition(cls) -> Statement[Self]:
             return S(
                 Go("naps", Sleep("nap", 3 * A_DAY)),
                 Go("waits", Wait("wait", On("event"), Timeout("time", 2 * A_DAY, Step("late", lambda w: None)))),
@@ -288,7 +288,7 @@ def test_a_join_that_comes_before_the_thread_that_ends_holds_after_those_that_co
         open: bool = False
 
         @classmethod
-        def definition(cls) -> Statement:
+        def definition(cls) -> Statement[Self]:
             return S(
                 Go("joins", Join("join", "ends"), Go("third", Wait("third wait", On("three")))),
                 Go("joins too", Join("other join", "ends"), Go("fourth", Wait("fourth wait", On("four")))),
@@ -308,7 +308,7 @@ def test_a_join_that_holds_because_the_definition_has_changed_is_seen_by_the_nex
     @dataclass
     class Before:
         @classmethod
-        def definition(cls) -> Statement:
+        def definition(cls) -> Statement[Self]:
             return S(Go("one", Wait("w", On("e"))), Go("other", Step("s", lambda w: None)), Join("join", *cls.names()))
 
         @classmethod
@@ -331,7 +331,7 @@ def test_a_condition_that_raises_after_an_end_leaves_all_as_it_was_and_the_next_
         fail: bool = True
 
         @classmethod
-        def definition(cls) -> Statement:
+        def definition(cls) -> Statement[Self]:
             return S(
                 Go("joins", Join("join", "ends"), Step("joined", lambda w: None)),
                 Go("ends", Step("last", lambda w: None)),
@@ -373,7 +373,7 @@ def test_a_callback_beside_a_running_resume_wakes_a_parked_thread() -> None:
             await asyncio.sleep(0)
 
         @classmethod
-        def definition(cls) -> Statement:
+        def definition(cls) -> Statement[Self]:
             return S(
                 *[Go(f"waits {i}", Wait(f"wait {i}", On(f"event {i}"))) for i in range(5)],
                 Go("is called", Wait("wait", On("or event", Step("called", cls.step)))),

@@ -362,9 +362,9 @@ def test_a_request_of_the_wrong_shape_is_refused(run: Run, request_: Any):
 
 def test_wrong_arguments_are_errors_of_their_own(run: Run):
     with pytest.raises(StateError, match="expected a State"):
-        handle_callback("pay", run.work, None)  # type: ignore[arg-type]
+        handle_callback("pay", run.work, None)  # type: ignore[call-overload]
     with pytest.raises(DefinitionError, match="expected a workflow object"):
-        handle_callback("pay", Desk, run.state)
+        handle_callback("pay", Desk, run.state)  # type: ignore[call-overload]
     with pytest.raises(StateError, match="now must be an aware datetime"):
         handle_callback("pay", run.work, run.state, 1, now=START.replace(tzinfo=None))
 

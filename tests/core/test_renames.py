@@ -564,8 +564,9 @@ def test_an_event_does_not_become_one_that_its_wait_has_already():
 
 
 def test_items_that_dont_fit_leave_the_old_names():
-    def take(item: int) -> None: ...
+    def take(item: Any) -> None: ...
 
+    take.__annotations__["item"] = int  # a tea is none, which is the fault
     blob = saved(lambda w: ForEach("old", ["tea"], Wait("x", On("e"))))
     work, state = opened(lambda w: ForEach("new", ["tea"], Wait("x", On("e")), Step("s", take), was=("old",)), blob)
     with pytest.raises(StateError, match=r"\$\.state\.threads\[0\]\.frames\[0\]\.item"):

@@ -586,7 +586,7 @@ def test_invoke_wraps_actions_handlers_setups_and_teardowns_but_no_save():
 def test_save_must_be_callable():
     run = Run(lambda w: S())
     with pytest.raises(StateError, match="run 'run': save must be a callable"):
-        resume(run.work, run.state, 5)  # type: ignore[arg-type]
+        resume(run.work, run.state, 5)
 
 
 def test_a_run_of_a_million_years_costs_what_its_first_round_cost():

@@ -981,7 +981,7 @@ def test_an_awaitable_from_save_is_refused_and_closed():
     async def save(kind: CheckpointType) -> None: ...
 
     with pytest.raises(DefinitionError, match="save returned a coroutine"):
-        resume(Long(), State.new("run", "Long"), save)
+        resume(Long(), State.new("run", "Long"), save)  # type: ignore[arg-type] # the fault
 
 
 def test_an_awaitable_from_a_condition_is_an_error_and_is_closed():
@@ -991,7 +991,7 @@ def test_an_awaitable_from_a_condition_is_an_error_and_is_closed():
     @dataclass
     class Asks:
         def definition(self):
-            return If("c", later, Step("a", lambda: None))
+            return If("c", later, Step("a", lambda: None))  # type: ignore[arg-type] # the fault
 
     with pytest.raises(StepError, match="Case 'c': its condition returned a coroutine"):
         resume(Asks(), State.new("run", "Asks"))

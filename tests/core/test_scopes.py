@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -131,7 +131,7 @@ def test_the_same_statement_objects_can_stand_in_two_scopes():
         log: list[str] = field(default_factory=list)
 
         @classmethod
-        def definition(cls) -> Statement:
+        def definition(cls) -> Statement[Self]:
             section = S(Step("note", lambda w: w.log.append(current().position)))
             return S(section, Scope("a", section, Scope("b", section)), Scope("b", section))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from flowstmt import Break, DefinitionError, Event, For, Go, If, On, S, Statemen
 def tree() -> Statement:
     return S(
         For("l", Step("a", print), If("c", True, Break()).else_if("d", True).else_(Step("b", print))),
-        Go("t", Wait("w", On(Event("e", int), Step("x", print)), Timeout("late", print))),
+        Go("t", Wait("w", On(Event("e", int), Step("x", print)), Timeout("late", timedelta(1)))),
     )
 
 

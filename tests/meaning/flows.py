@@ -79,7 +79,7 @@ class Compiler:
         self.record = record
         self.style = style
         self.is_async = is_async
-        self.w = w
+        self.w: Any = w
 
     # Callables of all the signatures that DESIGN allows.
 
@@ -422,7 +422,7 @@ class Player:
         self.is_async = is_async
         self.kills = kills
         self.cls = flow_class(tree, self.record, style, is_async)
-        self.w = start.fresh(self.cls)
+        self.w: Any = start.fresh(self.cls)
         self.state = fl.State.new(RUN_ID, "Flow", None if start.born is None else at(start.born))
         self.stored = fl.dump(self.w, self.state)
         self.seen = 0
