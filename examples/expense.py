@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field
 
@@ -45,9 +45,8 @@ REMINDERS = 3  # then it goes one up
 class Office(Protocol):
     """The world outside. A step may run twice, with the same key: `tell` and `pay` do their work once per key."""
 
-    def approvers(self, role: str, employee: str) -> list[str]:
-        """Who decides as ``role``, and who after them if they are silent: at least one, and never the employee."""
-
+    # Who decides as `role`, and who after them if they are silent: at least one, and never the employee.
+    def approvers(self, role: str, employee: str) -> list[str]: ...
     def tell(self, key: str, person: str, text: str) -> None: ...
     def pay(self, key: str, employee: str, amount: Decimal) -> str: ...
 
@@ -91,7 +90,7 @@ class Expense:
     payment: str = ""
 
     @classmethod
-    def definition(cls) -> Statement:
+    def definition(cls) -> Statement[Self]:
         return S(
             Go("may withdraw", Wait("withdrawal", On("withdraw", cls.withdraw))),
             Step("route", cls.route, into="desks"),
@@ -103,7 +102,7 @@ class Expense:
         )
 
     @classmethod
-    def approval(cls) -> Statement:
+    def approval(cls) -> Statement[Self, Desk]:
         question = S(
             Step("pass on", cls.pass_on),
             Wait("reply", On("answer", cls.answer), Timeout("no reply", timedelta(days=7))),

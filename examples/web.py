@@ -3,9 +3,10 @@
 Copy what you need: the workflow is ``web_order.py``, its storage ``web_store.py``; this file is the HTTP around them.
 From the folder above, with ``pip install fastapi uvicorn httpx``::
 
+    export SHOP_SECRET=guess-me    # in both terminals: what the provider signs with
     uvicorn --factory examples.web:create_app
     curl localhost:8000/orders -H 'Content-Type: application/json' -d '{"customer": "Ann", "lines": [{"sku": "tea"}]}'
-    python -m examples.web_town localhost:8000 <id>    # the payment provider: sends its webhook, twice
+    python -m examples.web_town localhost:8000 <id>    # the payment provider: sends its webhook, twice; once more for the rest
     curl localhost:8000/orders/<id>
     curl localhost:8000/orders/<id>/events/delivered -d '{"code": "<code>", "signed_by": "Ann"}'
 
@@ -81,7 +82,7 @@ def check_signature(secret: str, header: str, body: bytes) -> None:
         raise HTTPException(401, "the signature is wrong")
 
 
-def refusal(error: CallbackError) -> JSONResponse:
+def refused(_: Request, error: Exception) -> JSONResponse:
     """What the sender of a callback gets. The messages name events and threads, and no data."""
     if isinstance(error, InvalidPayloadError):
         return JSONResponse({"detail": error.faults}, 422)
@@ -90,6 +91,14 @@ def refusal(error: CallbackError) -> JSONResponse:
     if isinstance(error, WrongCodeError):
         return JSONResponse({"detail": str(error)}, 403)
     return JSONResponse({"detail": str(error)}, 409)  # not waiting, stale, over, refused by the handler
+
+
+def not_found(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 404)
+
+
+def not_yet(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "5"})
 
 
 def view(order: Order, state: State) -> dict[str, Any]:
@@ -109,45 +118,37 @@ def view(order: Order, state: State) -> dict[str, Any]:
     }
 
 
+async def keep_waking(shop: Shop, grace: timedelta) -> None:
+    left_alone = timedelta(0)  # on start nobody is at any order (if somebody is, the keys and the revision see to it)
+    while True:
+        try:
+            await run_in_threadpool(shop.wake, left_alone)
+        except Exception:
+            # Whatever it is (the disk is full): the next round may work, and a dead loop would wake nobody for ever.
+            log.exception("waking failed")
+        left_alone = grace
+        await asyncio.sleep(WAKE_EVERY)
+
+
 def create_app() -> FastAPI:
-    secret = os.environ.get("SHOP_SECRET", "not a secret")
+    secret = os.environ["SHOP_SECRET"]  # without one anybody could sign: so no default
     shop = Shop(os.environ.get("SHOP_DB", "shop.db"), Town(os.environ.get("TOWN_DB", "town.db")))
-    return make_app(shop, secret, grace=timedelta(seconds=float(os.environ.get("SHOP_GRACE", "5"))))
+    return make_app(shop, secret, grace=timedelta(seconds=5))
 
 
 def make_app(shop: Shop, secret: str, *, grace: timedelta) -> FastAPI:
-    async def keep_waking() -> None:
-        left_alone = timedelta(0)  # on start nobody is at any order (if somebody is, the keys and the revision see to it)
-        while True:
-            try:
-                await run_in_threadpool(shop.wake, left_alone)
-            except Exception:
-                # Whatever it is (the disk is full): the next round may work, and a dead loop would wake nobody for ever.
-                log.exception("waking failed")
-            left_alone = grace
-            await asyncio.sleep(WAKE_EVERY)
-
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        waking = asyncio.create_task(keep_waking())
+        waking = asyncio.create_task(keep_waking(shop, grace))
         yield
         waking.cancel()
         with suppress(asyncio.CancelledError):
             await waking
 
     app = FastAPI(title="A shop", lifespan=lifespan)
-
-    @app.exception_handler(CallbackError)
-    def refused(_: Request, error: CallbackError) -> JSONResponse:
-        return refusal(error)
-
-    @app.exception_handler(NotFoundError)
-    def not_found(_: Request, error: NotFoundError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 404)
-
-    @app.exception_handler(NotYetError)
-    def not_yet(_: Request, error: NotYetError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "5"})
+    app.add_exception_handler(CallbackError, refused)
+    app.add_exception_handler(NotFoundError, not_found)
+    app.add_exception_handler(NotYetError, not_yet)
 
     @app.post("/orders", status_code=201)
     def create_order(
@@ -188,7 +189,7 @@ def make_app(shop: Shop, secret: str, *, grace: timedelta) -> FastAPI:
             shop.call(order_id, replace(notice.reference, name="paid"), notice.payment)
         except CallbackError as error:
             order, _ = shop.load(order_id)
-            if order.payment is not None and order.payment.id == notice.payment.id:
+            if notice.payment.id in [payment.id for payment in order.payments]:
                 return {"payment": "taken before"}  # a replay: the provider had no answer, or sends everything twice
             # Paid twice, too late or too little. The provider asks again until it hears a 200, so this is its end too.
             log.warning("payment %s of order %s goes back: %s", notice.payment.id, order_id, error)

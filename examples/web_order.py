@@ -1,4 +1,4 @@
-"""The workflow of the shop in ``web.py``: an order is paid through a provider's page, sent, and handed over for a code.
+"""The workflow of the shop in ``web.py``: half is paid in advance, half when the parcel is ready, handed over for a code.
 
 It is in instance style, which reads like plain Python: an order lives for days and has few steps, and what it costs to build
 a tree of this size after each of them (microseconds) does not show beside the write to the database.
@@ -6,7 +6,7 @@ a tree of this size after each of them (microseconds) does not show beside the w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Literal, Protocol
 
@@ -54,8 +54,8 @@ class Services(Protocol):
 class Checkout:
     """The provider's page: open for as long as the order waits to be paid.
 
-    The provider gets the request, and sends it back in its webhook. It names this very stop of this run (``birth``, ``pc``): a
-    webhook that comes twice, or too late, can't be taken for something that the order waits for by then.
+    The provider gets the request, and sends it back in its webhook. It names this very stop of this run (``birth``, ``pc``):
+    what was paid on the page for the deposit can't be taken for the rest, though that is another ``paid`` of as much.
     """
 
     cents: int
@@ -74,30 +74,40 @@ class Order:
     customer: str
     lines: list[Line]
     code: str  # the customer has it, and tells the courier
-    payment: Payment | None = None
+    payments: list[Payment] = field(default_factory=list)
     parcel: str = ""
     signed_by: str = ""
 
     def definition(self) -> Statement:
         return S(
             Wait(
-                "payment",
-                On("paid", self.take_payment, via=Checkout(self.total())),
+                "deposit",
+                On("paid", self.take_payment, via=Checkout(self.due())),
                 On("cancel", Return("cancelled")),
                 Timeout("not paid", timedelta(hours=1), Return("expired")),
             ),
             Step("book courier", self.book_courier, into="parcel"),
             Wait(
-                "delivery",
-                On("delivered", self.hand_over, Return("delivered")),
-                On("cancel", Step("refund", self.refund), Return("refunded")),
+                "rest",
+                On(
+                    "paid",
+                    self.take_payment,
+                    Wait("delivery", On("delivered", self.hand_over, Return("delivered")), On("cancel")),
+                    via=Checkout(self.due()),
+                ),
+                On("cancel"),
+                Timeout("not paid in full", timedelta(days=14)),
             ),
+            Step("refund", self.refund),
+            Return("refunded"),
         )
 
     def take_payment(self, payment: Payment) -> None:
-        if payment.cents != self.total():
-            raise RefusedError(f"{payment.cents} paid, but the total is {self.total()}")
-        self.payment = payment
+        if payment.id in [taken.id for taken in self.payments]:
+            raise RefusedError(f"{payment.id} was taken before")
+        if payment.cents != self.due():
+            raise RefusedError(f"{payment.cents} paid, but {self.due()} is due")
+        self.payments.append(payment)
 
     def hand_over(self, delivery: Delivery) -> str:
         if delivery.code != self.code:
@@ -111,8 +121,12 @@ class Order:
 
     def refund(self) -> None:
         services: Services = current().deps
-        assert self.payment is not None
-        services.refund(f"refund {self.payment.id}", self.payment.id)
+        for payment in self.payments:
+            services.refund(f"refund {payment.id}", payment.id)
+
+    def due(self) -> int:
+        deposit = self.total() // 2
+        return self.total() - deposit if self.payments else deposit
 
     def total(self) -> int:
         return sum(PRICES[line.sku] * line.count for line in self.lines)

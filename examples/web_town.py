@@ -18,8 +18,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-import httpx
-
 from flowstmt import CallbackRequest
 
 
@@ -64,8 +62,8 @@ class Town:
             db.execute("INSERT INTO book VALUES (?, ?, 1) ON CONFLICT (key) DO UPDATE SET asked = asked + 1", (key, what))
 
     def webhook(self, order_id: str, payment_id: str, secret: str, cents: int | None = None) -> tuple[dict[str, str], bytes]:
-        """Headers and body of what the provider sends once the customer has paid."""
-        find = "SELECT reference, cents FROM checkouts WHERE reference ->> 'run_id' = ?"
+        """Headers and body of what the provider sends once the customer has paid on the page that was opened last."""
+        find = "SELECT reference, cents FROM checkouts WHERE reference ->> 'run_id' = ? ORDER BY rowid DESC"
         with self._db() as db:
             reference, total = db.execute(find, (order_id,)).fetchone()
         payment = {"id": payment_id, "cents": total if cents is None else cents}
@@ -76,8 +74,10 @@ class Town:
 
 
 if __name__ == "__main__":
+    import httpx
+
     town = Town(os.environ.get("TOWN_DB", "town.db"))
-    headers, body = town.webhook(sys.argv[2], f"payment-{sys.argv[2][:8]}", os.environ.get("SHOP_SECRET", "not a secret"))
+    headers, body = town.webhook(sys.argv[2], f"payment-{time.time_ns()}", os.environ["SHOP_SECRET"])
     for _ in range(2):
         answer = httpx.post(f"http://{sys.argv[1]}/webhooks/payment", headers=headers, content=body)
         print(answer.status_code, answer.text)

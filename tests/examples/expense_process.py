@@ -81,7 +81,8 @@ class MortalExpenses(Expenses):
 
 
 def main(folder: Path, die_at: int, first: int) -> None:
-    expenses = MortalExpenses(folder / "expenses.db", Ledger(folder / "ledger.db", Mortal(die_at)))
+    ledger = Ledger(folder / "ledger.db", Mortal(die_at))
+    expenses = MortalExpenses(folder / "expenses.db", ledger)
     expenses.submit("exp-1", Expense("Ann", "a train", Decimal(1200)))
     for event, by, text, desk in STORY[first:]:
         try:
@@ -91,6 +92,8 @@ def main(folder: Path, die_at: int, first: int) -> None:
         print(f"{event} answered", flush=True)
     expense, state = expenses.load("exp-1")
     print(f"{state.status} {state.result} {expense.payment}")
+    expenses.db.close()
+    ledger.db.close()
 
 
 if __name__ == "__main__":

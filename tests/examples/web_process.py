@@ -20,7 +20,7 @@ from examples.web import make_app
 from examples.web_order import Order
 from examples.web_store import Shop
 from examples.web_town import Town
-from flowstmt import CheckpointType, State
+from flowstmt import CallbackRequest, CheckpointType, State
 
 SECRET = "whsec-test"
 
@@ -48,19 +48,19 @@ class MortalTown(Town):
         super().__init__(path)
         self.mortal = mortal
 
-    def open_checkout(self, *arguments: Any) -> str:
-        return self.mortal.around(super().open_checkout, *arguments)
+    def open_checkout(self, key: str, request: CallbackRequest, cents: int) -> str:
+        return self.mortal.around(super().open_checkout, key, request, cents)
 
-    def close_checkout(self, *arguments: Any) -> None:
-        self.mortal.around(super().close_checkout, *arguments)
+    def close_checkout(self, url: str | None) -> None:
+        self.mortal.around(super().close_checkout, url)
 
     def book_courier(self, key: str, customer: str) -> str:
         if customer == "Nemo" and not Path(self.path).with_name("courier").exists():
             raise OSError("no courier for Nemo yet")
         return super().book_courier(key, customer)
 
-    def _once(self, *arguments: Any) -> None:
-        self.mortal.around(super()._once, *arguments)
+    def _once(self, key: str, what: str) -> None:
+        self.mortal.around(super()._once, key, what)
 
 
 class MortalShop(Shop):
