@@ -40,7 +40,7 @@ def taken_payload(payload: Any, on: On, workflow: Any, base: int, run_id: str) -
     if callable(on.handler):
         found = parameters(on.handler)
         takes = found.most > base
-        if payload is None:
+        if payload is None or _is_empty(payload):
             if takes and found.required <= base:
                 return (), LEFT_OUT  # its parameter has a default
             if not takes and on.into is None and on.schema is None and isinstance(on.event, str):
@@ -81,7 +81,7 @@ def payload_type(on: On, workflow: Any, base: int) -> Any:
 def validate_payload(payload: Any, wanted: Any, event: str, run_id: str) -> Any:
     """The payload as the type ``wanted``. Bytes are JSON, anything else is a value. Raises ``InvalidPayloadError``."""
     is_json = isinstance(payload, bytes | bytearray | memoryview)
-    if wanted is NoPayload and (payload is None or (is_json and bytes(payload) == b"null")):
+    if wanted is NoPayload and (payload is None or _is_empty(payload) or (is_json and bytes(payload) == b"null")):
         return None
     refused = f"run {run_id!r}: the payload for event {event!r} does not fit"
     if wanted is NoPayload:
@@ -100,6 +100,11 @@ def validate_payload(payload: Any, wanted: Any, event: str, run_id: str) -> Any:
         raise InvalidPayloadError(f"{refused}{' (none was given)' if payload is None else ''}:", faults_of(error)) from None
     except (ValueError, RecursionError) as error:
         raise InvalidPayloadError(f"{refused}:", [f"it is no JSON: {error}" if is_json else str(error)]) from error
+
+
+def _is_empty(payload: Any) -> bool:
+    """Whether it is the body of a request that has none: as good as no payload for whoever needs none."""
+    return isinstance(payload, bytes | bytearray | memoryview) and not bytes(payload)
 
 
 def _fitting(payload: Any, schema: Any, event: str, run_id: str) -> Any:

@@ -237,9 +237,11 @@ SOURCES: list[tuple[str, Callable[[Any], On], Any, Any]] = [
     ("nobody's", lambda o: On(PLAIN, plain), {"amount": 1}, {"amount": 1}),
     ("the token's, of *args", lambda o: On(PAID, variadic), {"amount": 1}, (Payment(Decimal(1)),)),
     ("none for a handler that takes none", lambda o: On("a", no_payload), None, "none"),
+    ("an empty body for a handler that takes none", lambda o: On("a", no_payload), b"", "none"),
     ("null for a handler that takes none", lambda o: On("a", no_payload), b"null", "none"),
     ("the token's, though the handler takes none", lambda o: On(PAID, no_payload), {"amount": 1}, "none"),
     ("a default", lambda o: On("a", defaulted), None, 7),
+    ("a default for an empty body", lambda o: On("a", defaulted), b"", 7),
     ("no default", lambda o: On("a", defaulted), b"3", 3),
     ("a builtin", lambda o: On("a", len), [1, 2], 2),
     ("a class", lambda o: On("a", str), 5, "5"),
@@ -253,7 +255,7 @@ def test_whose_annotation_counts(on: Any, payload: Any, output: Any) -> None:
 
 
 @pytest.mark.parametrize("handler", [None, no_payload])
-@pytest.mark.parametrize("payload", [5, b"5", "", {}, b"", False])
+@pytest.mark.parametrize("payload", [5, b"5", "", {}, b" ", False])
 def test_an_event_that_takes_no_payload_refuses_one(handler: Any, payload: Any) -> None:
     order, state = waiting(lambda _: Wait("w", On("a", handler)))
     before = dump(order, state)

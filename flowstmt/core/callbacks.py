@@ -82,7 +82,7 @@ def _refusal(program: Program, state: State, request: CallbackRequest) -> Callba
         return StaleCallbackError(
             f"{run}: event {name} with {pins} is stale: nobody waits at that stop now. {_open_events(program, state)}"
         )
-    return NotWaitingError(f"{run}: nobody waits for event {name}{_instead(state, request)}. {_open_events(program, state)}")
+    return NotWaitingError(f"{run}: nobody waits for event {name}{_instead(state, request, nodes)}. {_open_events(program, state)}")
 
 
 def _with_present_id(renames: Renames, request: CallbackRequest) -> CallbackRequest:
@@ -124,11 +124,16 @@ def _check_request(state: State, request: CallbackRequest) -> None:
         raise CallbackError(f"run {state.run_id!r}: the request is for the run {quoted(request.run_id)}: hand it in there")
 
 
-def _instead(state: State, request: CallbackRequest) -> str:
+def _instead(state: State, request: CallbackRequest, nodes: list[Node]) -> str:
     """What the threads that might have been meant do now."""
     meant = [thread for thread in state.threads if request.thread_id in (None, thread.id)]
     if not meant:
         return f": no thread {quoted(request.thread_id)} lives"
+    able = dict.fromkeys(node.thread_name for node in nodes)
+    if request.thread_id is None:
+        meant = [thread for thread in meant if thread.name in able]
+        if not meant:
+            return f": no thread {' or '.join(repr(name) for name in able)} lives"
     thread = meant[0]
     doing = "is about to start" if not thread.position else f"is {thread.status} at {thread.position!r}"
     first = ": resume the run first" if thread.status in (RESUMING, EXECUTING) else ""

@@ -510,3 +510,31 @@ def test_a_refused_callback_leaves_items_as_an_older_type_wrote_them(call: tuple
     assert dump(new, state) == blob
     handle_callback("packed", new, state, 1)
     resume(new, state)
+
+
+@dataclass
+class Withdrawn:
+    """Only a thread of its own can take ``withdraw``, and only those of the desks ``approve``."""
+
+    def definition(self):
+        return S(
+            Go("applicant", Wait("second thoughts", On("withdraw"))),
+            Go("desk", Wait("verdict", On("approve")), id=1),
+            Wait("end", On("end")),
+        )
+
+
+def test_a_refusal_tells_of_the_threads_that_could_take_the_event():
+    flow, state = Withdrawn(), State.new("r", "Withdrawn")
+    resume(flow, state)
+    handle_callback("withdraw", flow, state)
+    with pytest.raises(NotWaitingError, match="'withdraw': thread 'applicant' is Resuming at 'second thoughts': resume"):
+        handle_callback("withdraw", flow, state)
+    handle_callback("approve", flow, state)
+    with pytest.raises(NotWaitingError, match="'approve': thread 'desk:1' is Resuming at 'verdict': resume"):
+        handle_callback("approve", flow, state)
+    resume(flow, state)
+    with pytest.raises(NotWaitingError, match="nobody waits for event 'approve': no thread 'desk' lives. It would take: 'end'"):
+        handle_callback("approve", flow, state)
+    with pytest.raises(NotWaitingError, match="'approve': thread 'main' is WaitingEvent at 'end'"):
+        handle_callback(CallbackRequest("approve", thread_id="main"), flow, state)
