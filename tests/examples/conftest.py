@@ -20,7 +20,7 @@ class Postgres:
         self.server = server
         with psycopg.connect(server, autocommit=True) as db:
             # Processes of clients are killed here, and not the server's.
-            db.execute("ALTER SYSTEM SET synchronous_commit = off")
+            db.execute("ALTER SYSTEM SET fsync = off")
             db.execute("SELECT pg_reload_conf()")
 
     def __call__(self, name: str) -> str:
