@@ -154,10 +154,12 @@ def _take_turns(running: list[Contestant], sizes: Sequence[int], rounds: int, tu
             contestant.order("resume", done=done)  # warms up
 
     def resume(contestant: Contestant) -> None:
-        for done in sizes:
+        # Whichever is first in a turn finds cold caches, so each is as often as the others.
+        first = len(contestant.measured.resumes.get(sizes[0], ())) % len(sizes)
+        for done in [*sizes[first:], *sizes[:first]]:
             contestant.measured.resumes.setdefault(done, []).append(contestant.order("resume", done=done))
 
-    for do in [versions, *[workflows] * rounds, prepare, *[resume] * max(3, rounds // 3)]:
+    for do in [versions, *[workflows] * rounds, prepare, *[resume] * (len(sizes) * max(1, rounds // 7))]:
         for contestant in list(running):
             try:
                 do(contestant)
@@ -186,9 +188,9 @@ def markdown(found: Sequence[Measured], sizes: Sequence[int], command: str) -> s
     versions = sorted({version for one in found for version in one.versions})
     lines += [
         "",
-        f"A step is a {STEPS}th of a whole workflow of {STEPS} steps, from its start to its end; its CPU is that of the Python process,",
-        "and not that of the database. To resume is to get from what is stored to the beginning of the next step. What a run",
-        "leaves is the rows of all tables, and the bytes in their columns.",
+        f"A step is a {STEPS}th of a whole workflow of {STEPS} steps, from its start to its end; its CPU is that of the Python",
+        "process, and not that of the database. To resume is to get from what is stored to the beginning of the next step.",
+        "What a run leaves is the rows of all tables, and the bytes in their columns.",
         f"Versions: {', '.join(versions)}.",
         "",
         *(f"- {name}: {'; '.join(known)}." for name, known in notes.items()),
@@ -218,10 +220,9 @@ def _ratio(times: Iterable[float], base: Iterable[float]) -> float:
 
 
 def _time(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.2f} {unit}"
-    return f"{seconds * 1e6:.0f} us"
+    unit, size = next((unit for unit in (("s", 1.0), ("ms", 1e-3)) if seconds >= unit[1]), ("us", 1e-6))
+    count = seconds / size
+    return f"{count:.{0 if count >= 100 else 1 if count >= 10 else 2}f} {unit}"
 
 
 def _row(cells: Iterable[str]) -> str:
