@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 
 import pytest
 
-from benchmarks.peers.compare import BEGIN, END, compare, main, markdown, write
+from benchmarks.peers.compare import BEGIN, END, ROOT, Contestant, FailedError, compare, main, markdown, write
 from benchmarks.peers.contenders import CONTENDERS, Listed
-from benchmarks.peers.contract import STEPS, Contender, DiedError, Server, Steps
+from benchmarks.peers.contract import ENDLESS, STEPS, Contender, DiedError, Server, Steps
 from benchmarks.peers.environments import InstallError, interpreter
+from benchmarks.peers.stores import SqliteFile
 
 OURS = [one for one in CONTENDERS if one.store == "SQLite" and not one.requirements]
 
@@ -90,6 +92,15 @@ def test_a_contender_that_does_not_run_is_a_row_that_says_why_and_the_others_go_
     assert f"| nobody | {found[0].fault} |" in markdown(found, [2], "make compare")
 
 
+def test_a_contender_that_does_not_answer_is_ended(tmp_path):
+    contestant = Contestant(OURS[0], sys.executable, SqliteFile(tmp_path / "runs.sqlite"), tmp_path / "log", patience=1)
+    try:
+        with pytest.raises(FailedError, match="prepare: no answer within 1 s"):
+            contestant.order("prepare", done=ENDLESS)
+    finally:
+        contestant.close()
+
+
 def test_a_contender_that_cannot_be_installed_says_what_pip_said(tmp_path):
     with pytest.raises(InstallError, match="nowhere"):
         interpreter("nobody", [f"nobody @ file://{tmp_path}/nowhere.whl"], tmp_path / "environments")
@@ -107,3 +118,11 @@ def test_a_table_goes_between_the_markers_of_a_document(tmp_path, capsys):
     document.write_text("nothing of the kind", encoding="utf-8")
     with pytest.raises(ValueError, match="has no"):
         write(document, "| |\n")
+
+
+def test_the_page_of_the_comparison_holds_what_was_measured():
+    text = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
+    measured = text.partition(BEGIN)[2].partition(END)[0]
+    assert "with `make compare` on Python" in measured
+    shown = {cells[1].strip() for line in measured.splitlines() if len(cells := line.split("|")) > 2}
+    assert {one.name for one in CONTENDERS} <= shown

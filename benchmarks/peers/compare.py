@@ -19,7 +19,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from signal import SIGKILL
 from statistics import median
+from threading import Timer
 from time import perf_counter
 from typing import IO, Any
 
@@ -28,7 +30,7 @@ from benchmarks.peers.contract import STEPS
 from benchmarks.peers.environments import InstallError, interpreter
 from benchmarks.peers.stores import Content, Nowhere, PostgresDatabase, SqliteFile, StoreKind, folder, postgres
 
-__all__ = ["Measured", "compare", "main", "markdown", "write"]
+__all__ = ["BEGIN", "END", "ROOT", "Contestant", "FailedError", "Measured", "compare", "main", "markdown", "write"]
 
 ROOT = Path(__file__).parents[2]
 TITLES = {"SQLite": "in SQLite", "PostgreSQL": "in PostgreSQL", "none": "without a store"}
@@ -53,12 +55,13 @@ class FailedError(Exception):
 
 
 class Contestant:
-    """A contender's process, and what it writes to."""
+    """A contender's process, and what it writes to. ``patience``: how many seconds it may take over an order."""
 
-    def __init__(self, listed: Listed, python: str, store: StoreKind, log: Path) -> None:
+    def __init__(self, listed: Listed, python: str, store: StoreKind, log: Path, patience: float = 180) -> None:
         self.measured = Measured(listed)
         self.store = store
         self.log = log
+        self.patience = patience
         module = f"benchmarks.peers.{listed.module}"
         with log.open("wb") as errors:
             self.process = subprocess.Popen(
@@ -72,13 +75,19 @@ class Contestant:
 
     def order(self, what: str, **arguments: Any) -> Any:
         orders, answers = self._pipes()
+        # A pipe can't be read with a time limit; its end comes with the end of the process.
+        watch = Timer(self.patience, self.process.kill)
+        watch.start()
         try:
             print(json.dumps({"do": what, **arguments}), file=orders, flush=True)
             answer = answers.readline()
         except BrokenPipeError:
             answer = ""
+        finally:
+            watch.cancel()
         if not answer:
-            self.process.wait()
+            if self.process.wait() == -SIGKILL:
+                raise FailedError(f"{what}: no answer within {self.patience:g} s")
             lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise FailedError(f"{what}: {lines[-1] if lines else f'exit status {self.process.returncode}'}")
         return json.loads(answer)

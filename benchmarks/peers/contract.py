@@ -17,7 +17,7 @@ from importlib.metadata import version
 from time import perf_counter, process_time
 from typing import Any, ClassVar
 
-__all__ = ["STEPS", "Contender", "DiedError", "Steps", "serve"]
+__all__ = ["ENDLESS", "STEPS", "Contender", "DiedError", "Server", "Steps", "serve"]
 
 STEPS = 20
 """A workflow's."""
