@@ -111,10 +111,10 @@ def test_a_table_goes_between_the_markers_of_a_document(tmp_path, capsys):
     document.write_text(f"Before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
     assert main(["--only", "floor_sqlite", "--sizes", "2", "--rounds", "1", "--turn", "0", "--write", str(document)]) == 0
     text = document.read_text(encoding="utf-8")
-    assert text.startswith(f"Before\n{BEGIN}\nMeasured on ")
-    assert text.endswith(f"\n{END}\nafter\n")
+    assert text.startswith(f"Before\n{BEGIN}\n\nMeasured on ")
+    assert text.endswith(f"\n\n{END}\nafter\n")
     assert "old" not in text
-    assert text.splitlines()[4] in capsys.readouterr().out
+    assert text.splitlines()[5] in capsys.readouterr().out
     document.write_text("nothing of the kind", encoding="utf-8")
     with pytest.raises(ValueError, match="has no"):
         write(document, "| |\n")

@@ -244,7 +244,7 @@ def write(path: Path, table: str) -> None:
     between = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     if not between.search(text):
         raise ValueError(f"{path} has no {BEGIN} ... {END}")
-    path.write_text(between.sub(lambda _: f"{BEGIN}\n{table}{END}", text), encoding="utf-8")
+    path.write_text(between.sub(lambda _: f"{BEGIN}\n\n{table}\n{END}", text), encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
