@@ -193,7 +193,7 @@ def _settle(schema: Any, *, saved: bool) -> Any:
         # Of a subclass only the fields of the annotated class would be written.
         settled["serialization"] = {"type": "function-wrap", "function": partial(_of_this_class, settled["cls"])}
     elif kind == "dict" and _bare(settled["keys_schema"]) in _NO_KEYS:
-        raise TypeError("the keys of a dict must be of a type that a text stands for: str, int, UUID, an Enum ...")
+        raise TypeError("the keys of a dict must be of a type that a text stands for: str, int, UUID, an Enum and the like")
     elif kind in ("dataclass-field", "model-field", "typed-dict-field"):
         settled.pop("validation_alias", None)
         settled.pop("init", None)  # field(init=False) is data as well

@@ -19,7 +19,8 @@
     ├─ FinalError                   raised by actions: trying again would not help
     └─ ConflictError                the run was, or is being, moved by somebody else
 
-A message says what happened, to which run, thread and step, what was expected and what to do next.
+A message says what happened, to which run, thread and step, what was expected and what to do next. It never quotes payloads
+or data, and neither do the causes that a traceback shows with it. What each error means for the run: ``docs/errors.md``.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ __all__ = [
 
 
 class FlowstmtError(Exception):
-    """The root of every error that flowstmt raises by itself.
+    """The root of every error that flowstmt raises by itself; ``current()`` raises it where it has nothing to give.
 
     What ``save``, a handler or a ``BaseException`` of yours raises passes through the drivers as it is, and is none of these.
     """
@@ -67,22 +68,23 @@ class DefinitionError(FlowstmtError):
 
 
 class StateError(FlowstmtError):
-    """A snapshot, a state or an argument that describes one can't be used; the message holds the JSON path."""
+    """A snapshot, a state or an argument of a call can't be used; the message holds the JSON path of what is in a snapshot."""
 
 
 class PositionError(StateError):
     """A thread stands at a position that the definition no longer has, or no longer has there, under no old name either.
 
-    Raised before anything runs; the run in the store is as it was. Give the statement that took its place
-    ``was=("old name",)``, or bring the old one back.
+    Raised before anything runs; the run in the store is as it was, and goes on once the definition knows the position: give
+    the statement that took its place ``was=("old name",)``, or bring the old one back.
     """
 
 
 class StepError(FlowstmtError):
     """An action, or a callable of a statement, raised.
 
-    ``step`` is the name of the statement; the original exception is ``__cause__``. The objects in memory may
-    hold half of the action's changes: discard them and load the last snapshot.
+    ``step`` is the name of the statement (a Return, which has none, is "Return"), ``run_id`` and ``thread_id`` say where;
+    the original exception is ``__cause__``. The objects in memory may hold half of the action's changes: discard them and
+    load the last snapshot.
     """
 
     def __init__(self, message: str, *, step: str, run_id: str = "", thread_id: str = "") -> None:
@@ -139,7 +141,7 @@ class StaleCallbackError(CallbackError):
 
 
 class InvalidPayloadError(CallbackError):
-    """The payload does not fit the event; ``faults`` has one line per fault."""
+    """The payload does not fit the event; ``faults`` has one line per fault: paths and reasons, never values."""
 
     def __init__(self, message: str, faults: Iterable[str] = ()) -> None:
         self.faults: tuple[str, ...] = tuple(faults)
@@ -181,10 +183,11 @@ class FinalError(FlowstmtError):
 
 
 class ConflictError(FlowstmtError):
-    """The run was, or is being, moved by somebody else; nothing was overwritten.
+    """The run was, or is being, moved by somebody else; nothing was overwritten: load it again.
 
-    For your ``save`` to raise when the stored revision is not the one that was loaded; raised by the drivers when the
-    objects in memory are being moved by another call. Discard the objects, load the run and try once more.
+    For your ``save`` to raise when the stored revision is not the one that was loaded. The drivers raise it when the same
+    objects are moved twice at once, and ``handle_callback_async`` when the resume beside it ended before the callback was
+    taken and saved. Discard the objects, load the run and try once more.
     """
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import flowstmt
-from flowstmt import FlowstmtError
+from flowstmt import FlowstmtError, errors
 from tests.messages.page import PAGE, Found, page, provoked
 from tests.messages.sites import places, texts
 
@@ -56,8 +56,10 @@ def test_no_two_rows_of_a_part_have_one_title(found: list[Found]) -> None:
 
 
 def test_no_message_quotes_a_value_that_may_be_secret(found: list[Found]) -> None:
-    # Rows that hand in payloads and data have the word in their values, and in none of their names.
-    quoted = [row.title for row in found if any(re.search(r"secret(?! key)", text) for text in row.what.said)]
+    # Rows that hand in payloads and data have the word in their values. A traceback shows causes as well.
+    quoted = [
+        row.title for row in found if any(re.search(r"secret(?! key)", text) for text in (*row.what.said, *row.what.chain))
+    ]
     assert quoted == []
 
 
@@ -70,3 +72,22 @@ def test_every_class_of_error_is_on_the_page(found: list[Found]) -> None:
     raised = {type(row.what.error) for row in found}
     classes = [value for value in vars(flowstmt).values() if isinstance(value, type) and issubclass(value, FlowstmtError)]
     assert {cls.__name__ for cls in classes if cls not in raised} <= {"FinalError"}  # an action's own: it comes as a StepError
+
+
+def test_the_guide_shows_messages_as_they_are_printed(found: list[Found]) -> None:
+    said = {text for row in found for text in row.what.said}
+    blocks = re.findall(r"^```text\n(.*?)\n```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    tree, *examples = blocks
+    assert tree.startswith("FlowstmtError\n")
+    assert [example for example in examples if example not in said] == []
+    assert len(examples) >= 10
+
+
+def test_the_guide_has_the_tree_of_errors() -> None:
+    drawn = [
+        re.findall(r"^ *([├└│─ ]*)(\w+Error)\b", source.partition("```text")[2] or source, re.MULTILINE)
+        for source in (GUIDE.read_text(encoding="utf-8").split("```\n")[0], errors.__doc__ or "")
+    ]
+    classes = [name for name, value in vars(flowstmt).items() if isinstance(value, type) and issubclass(value, FlowstmtError)]
+    assert sorted(name for _, name in drawn[0]) == sorted(classes)
+    assert drawn[0] == drawn[1]

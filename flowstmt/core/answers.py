@@ -144,8 +144,8 @@ class Answers:
         run_id = self.state.run_id
         # A Return has no name: its place tells it from others.
         return StepError(
-            f"{self._where(thread)}: {node.label if node.name else node.place}: {what}. Mend that, load the run again and "
-            "resume it: it goes on from its last checkpoint",
+            f"{self._where(thread)}: {node.label if node.name else node.place}: {what}{'' if what.endswith('?') else '.'} "
+            "Mend that, load the run again and resume it: it goes on from its last checkpoint",
             step=node.name or node.label,
             run_id=run_id,
             thread_id=thread.id,

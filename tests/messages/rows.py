@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -57,16 +58,20 @@ class Table:
 
 @dataclass
 class Provoked:
-    """What a row brought to light: ``said`` is what a person reads, ``sites`` are the lines that had a part in it."""
+    """What a row brought to light: ``said`` is what a person reads, ``sites`` are the lines that had a part in it.
+
+    ``chain`` is what a traceback shows beside it: of the errors that led to it, those that it does not suppress.
+    """
 
     said: list[str] = field(default_factory=list)
     sites: set[Site] = field(default_factory=set)
+    chain: list[str] = field(default_factory=list)
     error: BaseException | None = None
 
-    def _trace(self, traceback: TracebackType | None) -> None:
-        while traceback is not None:
-            self._at(traceback.tb_frame.f_code, traceback.tb_lineno)
-            traceback = traceback.tb_next
+    def _trace(self, trace: TracebackType | None) -> None:
+        while trace is not None:
+            self._at(trace.tb_frame.f_code, trace.tb_lineno)
+            trace = trace.tb_next
 
     def _at(self, code: CodeType, line: int) -> None:
         self.sites.add((code.co_filename, line))
@@ -86,12 +91,20 @@ class Provoked:
         self.error = error
         self.said.append("\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]))
         self._sites_of(error)
+        self._shown_with(error)
+
+    def _shown_with(self, error: BaseException) -> None:
+        shown: BaseException | None = error
+        while shown is not None and len(self.chain) < 99:
+            self.chain += traceback.format_exception_only(shown)
+            shown = shown.__cause__ or (None if shown.__suppress_context__ else shown.__context__)
 
     def logged(self, record: logging.LogRecord) -> None:
         """Note what was logged."""
         self.said.append(f"{record.levelname} {record.name}: {record.getMessage()}")
         if record.exc_info is not None and record.exc_info[1] is not None:
             self._sites_of(record.exc_info[1])
+            self._shown_with(record.exc_info[1])
 
 
 class _Log(logging.Handler):
