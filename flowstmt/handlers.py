@@ -48,14 +48,14 @@ def taken_payload(payload: Any, on: On, workflow: Any, base: int, run_id: str) -
     elif on.handler is not None and on.into is None and on.schema is None:
         return (), None  # an object's handle gets it as it came, which need not be JSON
     if on.schema is None:
-        value = validate_payload(payload, payload_type(on, workflow, base), on.name, run_id)
+        value = validate_payload(payload, payload_type(on, type(workflow), base), on.name, run_id)
     else:
         value = _fitting(payload, on.schema, on.name, run_id)
     return ((value,) if takes else ()), value
 
 
-def payload_type(on: On, workflow: Any, base: int) -> Any:
-    """What the payload of an event must be: a type, ``Any``, or ``NoPayload``."""
+def payload_type(on: On, cls: type[Any], base: int) -> Any:
+    """What the payload of an event of this workflow class must be: a type, ``Any``, or ``NoPayload``."""
     if on.schema is not None:
         return Any
     token = on.event.payload if isinstance(on.event, Event) else None
@@ -71,7 +71,7 @@ def payload_type(on: On, workflow: Any, base: int) -> Any:
     if token is not None:
         return token
     if isinstance(on.into, str):
-        return fields_of(type(workflow)).types.get(on.into, Any)
+        return fields_of(cls).types.get(on.into, Any)
     if on.into is not None:
         names = parameters(on.into).names
         return annotation(on.into, names[base]) if len(names) > base else Any

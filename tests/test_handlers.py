@@ -673,7 +673,7 @@ def test_a_handler_gets_what_fits_the_schema_and_then_the_item() -> None:
 def test_a_schema_leaves_the_payload_without_a_type_of_its_own() -> None:
     from flowstmt.handlers import payload_type
 
-    assert payload_type(On(PAID, typed(int), into="payment", schema=LINES), Order(), 0) is Any
+    assert payload_type(On(PAID, typed(int), into="payment", schema=LINES), Order, 0) is Any
 
 
 def test_a_schema_is_made_ready_once_for_all_its_builds() -> None:

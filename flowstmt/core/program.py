@@ -40,7 +40,7 @@ from flowstmt.core.statements import (
 )
 from flowstmt.errors import DefinitionError, a_kind_of, quoted, said
 
-__all__ = ["Program", "field_names", "is_class_style", "program_for", "validate"]
+__all__ = ["Program", "field_names", "is_class_style", "program_for", "program_of", "validate"]
 
 _KEPT_AS = "__flowstmt_program__"
 
@@ -271,9 +271,17 @@ def validate(definition: Any) -> None:
     ...     error.faults
     ('Break: stands outside of any loop',)
     """
+    program_of(definition)
+
+
+def program_of(definition: Any) -> tuple[Program, list[Any]]:
+    """The program of a definition that nobody runs now, and the values of this build; kept nowhere.
+
+    Takes what ``validate`` takes, and raises what it raises.
+    """
     if isinstance(definition, Statement):
-        _checked(definition, None)
-        return
+        program = _checked(definition, None)
+        return program, program.bind(definition)
     cls = definition if isinstance(definition, type) else type(definition)
     if not callable(getattr(cls, "definition", None)):
         raise DefinitionError(
@@ -284,7 +292,9 @@ def validate(definition: Any) -> None:
         raise DefinitionError(
             f"{cls.__name__}: its definition() needs an object: validate an object of it, or make definition() a class method"
         )
-    _checked(_build(definition.definition, cls, ""), cls)
+    tree = _build(definition.definition, cls, "")
+    program = _checked(tree, cls)
+    return program, program.values if program.class_style else program.bind(tree)
 
 
 def _refuse_unknown_data(cls: type[Any], run_id: str = "") -> None:
