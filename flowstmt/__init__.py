@@ -1,5 +1,7 @@
 """Durable workflows as plain Python: statements, a pure machine, and one JSON document in your own database."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from flowstmt.core.program import validate
 from flowstmt.core.state import (
     CallbackRequest,
@@ -60,6 +62,20 @@ from flowstmt.errors import (
 )
 from flowstmt.snapshot import dump, load
 
+if _TYPE_CHECKING:
+    from flowstmt.describe import legal
+else:
+    # For type checkers this would be a module that has every name, misspelt ones too.
+    def __getattr__(name: str) -> object:
+        """What most programs don't ask for is loaded when one does."""
+        if name in ("describe", "legal"):
+            from importlib import import_module  # noqa: PLC0415 `from flowstmt import describe` would end up here again
+
+            describe = import_module("flowstmt.describe")
+            return describe if name == "describe" else describe.legal
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "AmbiguousCallbackError",
     "Break",
@@ -115,6 +131,7 @@ __all__ = [
     "find",
     "handle_callback",
     "handle_callback_async",
+    "legal",
     "load",
     "resume",
     "resume_async",

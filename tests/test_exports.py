@@ -18,7 +18,7 @@ AmbiguousCallbackError Break CallbackError CallbackRequest Case CheckpointType C
 DefinitionError ErrorInfo Event EventStatus FinalError FlowstmtError For ForEach Frame Go If InvalidPayloadError Join
 NotWaitingError On PositionError RefusedError Return S Scope SetupError Sleep StaleCallbackError State StateError Statement Step
 StepError Switch Thread ThreadStatus Timeout UnknownEventError Wait WaitEvent WaitFor Workflow WorkflowFinishedError
-WorkflowStatus current dump find handle_callback handle_callback_async load resume resume_async validate walk
+WorkflowStatus current dump find handle_callback handle_callback_async legal load resume resume_async validate walk
 """.split()
 
 TREE = {
@@ -46,11 +46,12 @@ def test_the_public_names_are_these_and_sorted() -> None:
     assert sorted(ALL) == ALL
     for name in ALL:
         assert getattr(flowstmt, name) is not None
+    assert flowstmt.legal is flowstmt.describe.legal
 
 
 def test_nothing_else_is_public() -> None:
     found = {name for name, value in vars(flowstmt).items() if not name.startswith("_") and not inspect.ismodule(value)}
-    assert found == set(ALL)
+    assert found == set(ALL) - {"legal"}  # which is looked up when it is asked for
 
 
 def test_the_errors_are_one_tree_and_all_importable() -> None:
@@ -100,6 +101,16 @@ def test_importing_flowstmt_loads_no_extra() -> None:
     assert "flowstmt.drive" in loaded
     unwanted = "jsonschema asyncio sqlite3 psycopg fastapi starlette opentelemetry hypothesis pytest flowstmt.testing"
     assert not set(unwanted.split()) & loaded
+    assert not any(name.startswith("flowstmt.describe") for name in loaded)
+
+
+def test_what_describes_is_loaded_when_it_is_asked_for() -> None:
+    for asked in ("flowstmt.legal", "flowstmt.describe.to_text"):
+        loaded = loaded_by(f"import flowstmt; {asked}")
+        assert "flowstmt.describe" in loaded
+        assert "jsonschema" not in loaded
+    with pytest.raises(AttributeError, match="has no attribute 'legall'"):
+        getattr(flowstmt, "legall")  # noqa: B009 mypy knows that there is none
 
 
 def test_importing_flowstmt_loads_no_more_of_its_dependencies_than_their_entrances_do() -> None:

@@ -1,0 +1,299 @@
+"""How each kind of statement is described: the one table to which a new statement adds a line.
+
+``details`` are its keys in JSON, beside ``type``, ``name``, ``was`` and ``children``. ``line`` is its line of text. ``drawn``
+is its manner in a picture, out of those that ``charts.py`` knows; ``label`` is what its box says.
+
+The order of keys and the words are part of what users compare: change them as you would change an interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+from typing import Any
+
+from flowstmt.core.events import via_of
+from flowstmt.core.nodes import Node
+from flowstmt.core.statements import (
+    Break,
+    Case,
+    Continue,
+    Default,
+    For,
+    ForEach,
+    Go,
+    If,
+    Join,
+    On,
+    Return,
+    S,
+    Scope,
+    Sleep,
+    Statement,
+    Step,
+    Switch,
+    Timeout,
+    Wait,
+    WaitFor,
+)
+from flowstmt.describe.wording import called, into, kind_of, said_type, shown, told, told_condition
+
+__all__ = ["DESCRIBED", "Drawn", "Kind", "via_name"]
+
+
+class Drawn(Enum):
+    """Manners in which statements are drawn."""
+
+    ACTION = auto()
+    """A box, then what follows."""
+    CONCURRENT = auto()
+    """The same for work that runs beside other work: a box with double sides."""
+    STOP = auto()
+    """The same for a statement at which time passes: rounded."""
+    CHOICE = auto()
+    """A diamond with an arrow for each branch."""
+    JOIN = auto()
+    """The same, with a dotted arrow from where the threads end that it waits for."""
+    LOOP = auto()
+    """A hexagon with an arrow into the body, and one that leaves."""
+    SPAWN = auto()
+    """A box with double sides, and a dotted arrow to the thread, which is drawn apart."""
+    WAIT = auto()
+    """A rounded box with a dotted arrow to each of its events."""
+    EVENT = auto()
+    """A flag, then the event's body."""
+    TIMER = auto()
+    """A slanted box, then the body."""
+    END = auto()
+    """An end of its thread."""
+    FRAME = auto()
+    """A frame around its body."""
+    ARROW = auto()
+    """A word at an arrow."""
+    NOTHING = auto()
+    """What is inside is drawn, or what is around it says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one kind of statement is described."""
+
+    details: Callable[[Node, Any], dict[str, Any]]
+    line: Callable[[Node, Any], str]
+    drawn: Callable[[Any], Drawn] | Drawn
+    label: Callable[[Node, Any], list[str]] = lambda node, statement: []
+    inside: Callable[[Node, Any], str] = lambda node, statement: ""
+    """The word at the arrow that leads into its body."""
+    past: Callable[[Node, Any], str | None] = lambda node, statement: ""
+    """The word at the arrow that passes its body by; None if there is no such way."""
+
+    def manner(self, statement: Any) -> Drawn:
+        """How a statement of this kind is drawn."""
+        return self.drawn if isinstance(self.drawn, Drawn) else self.drawn(statement)
+
+
+def _nothing(node: Node, statement: Any) -> dict[str, Any]:
+    return {}
+
+
+def _line(node: Node, *parts: str | None) -> str:
+    """Type and name, then what is to be said about it."""
+    head = f"{node.kind.__name__} {node.name}" if node.name else node.kind.__name__
+    said = ", ".join(part for part in parts if part)
+    return f"{head}: {said}" if said else head
+
+
+def _kept(target: Any) -> str | None:
+    return None if target is None else f"into {into(target)}"
+
+
+def _asked(cond: Any, word: str = "") -> str | None:
+    return f"{word} {called(cond)}".strip() if callable(cond) else None
+
+
+def via_name(statement: On) -> str | None:
+    """What sets an event up and tears it down, by the name that its state has."""
+    via = via_of(statement)
+    return None if via is None else str(getattr(via, "type", None) or kind_of(via))
+
+
+def _handler(statement: On | WaitFor) -> str | None:
+    handler = statement.handler
+    if handler is None:
+        return None
+    return called(handler) if callable(handler) else f"{kind_of(handler)}.handle"
+
+
+def _function(name: str | None) -> dict[str, Any] | None:
+    return None if name is None else {"function": name}
+
+
+def _is_in_if(branch: Node) -> bool:
+    return branch.parent is not None and branch.parent.kind is If
+
+
+def _is_only_case(branch: Node) -> bool:
+    """Whether a branch belongs to an If that asks one condition: yes or no."""
+    return branch.parent is not None and branch.parent.kind is If and _cases(branch.parent) == 1
+
+
+def _cases(choice: Node) -> int:
+    return sum(branch.kind is Case for branch in choice.children)
+
+
+def _no_branch(choice: Node, statement: Any) -> str | None:
+    if choice.children[-1].kind is Default:
+        return None
+    return "no" if choice.kind is If and _cases(choice) == 1 else "else"
+
+
+def _case_line(node: Node, statement: Case) -> str:
+    if not _is_in_if(node):
+        return _line(node, _asked(statement.cond))
+    word = "then" if node.parent is not None and node is node.parent.children[0] else f"else if {node.name}"
+    return f"{word}: {called(statement.cond)}" if callable(statement.cond) else word
+
+
+def _for_line(node: Node, statement: For) -> str:
+    return _line(node, "until Break" if statement.forever else _asked(statement.cond, "while") or "while its condition holds")
+
+
+def _go_line(node: Node, statement: Go) -> str:
+    name = None if statement.id is None else f"id {shown(statement.id)}"
+    arg = None if statement.arg is None else f"arg {shown(statement.arg)}"
+    return _line(node, name, arg)
+
+
+def _on_line(node: Node, statement: On) -> str:
+    via = via_name(statement)
+    return _line(node, _handler(statement), _kept(statement.into), None if via is None else f"via {via}")
+
+
+def _awaited(node: Node, statement: Join) -> list[str]:
+    return [node.go_names.get(name, name) for name in statement.go_names]
+
+
+def _after(value: Any) -> str:
+    """When a timer fires, as words that follow its name."""
+    words = shown(value)
+    return words if callable(value) else f"until {words}" if isinstance(value, datetime) else f"after {words}"
+
+
+def _brief(value: Any, computed: str, words: Callable[[Any], str] = shown) -> str:
+    """For pictures, where a lambda's place says nothing: a named function is told by its own name."""
+    if not callable(value):
+        return words(value)
+    name = called(value)
+    return computed if "lambda" in name else name.rpartition(".")[2]
+
+
+def _kept_briefly(target: Any) -> str | None:
+    return None if target is None else f"into {target if isinstance(target, str) else _brief(target, 'a setter')}"
+
+
+def _on_label(node: Node, statement: On) -> list[str]:
+    via = via_name(statement)
+    return [node.name, *_lines(_kept_briefly(statement.into), None if via is None else f"via {via}")]
+
+
+def _lines(*lines: str | None) -> list[str]:
+    return [line for line in lines if line]
+
+
+DESCRIBED: Mapping[type[Statement], Kind] = {
+    Step: Kind(
+        lambda node, s: {"action": told(s.action), "into": into(s.into), "concurrent": s.concurrent},
+        lambda node, s: _line(node, called(s.action), _kept(s.into), "concurrent" * s.concurrent),
+        lambda s: Drawn.CONCURRENT if s.concurrent else Drawn.ACTION,
+        lambda node, s: [node.name, *_lines(_kept_briefly(s.into), "concurrent" * s.concurrent)],
+    ),
+    S: Kind(_nothing, lambda node, s: _line(node), Drawn.NOTHING),
+    Scope: Kind(_nothing, lambda node, s: _line(node), Drawn.FRAME, lambda node, s: [node.name]),
+    If: Kind(
+        _nothing,
+        lambda node, s: _line(node),
+        Drawn.CHOICE,
+        lambda node, s: ["If" if _cases(node) > 1 else f"{node.name.removesuffix('?')}?"],
+        past=_no_branch,
+    ),
+    Switch: Kind(_nothing, lambda node, s: _line(node), Drawn.CHOICE, lambda node, s: ["Switch"], past=_no_branch),
+    Case: Kind(
+        lambda node, s: {"condition": told_condition(s.cond)},
+        _case_line,
+        Drawn.NOTHING,
+        inside=lambda node, s: "yes" if _is_only_case(node) else node.name,
+    ),
+    Default: Kind(
+        _nothing,
+        lambda node, s: "else" if _is_in_if(node) else "default",
+        Drawn.NOTHING,
+        inside=lambda node, s: "no" if _is_only_case(node) else "else",
+    ),
+    For: Kind(
+        lambda node, s: {"condition": None if s.forever else told_condition(s.cond)},
+        _for_line,
+        Drawn.LOOP,
+        lambda node, s: [f"{'loop' if s.forever else 'while'}: {node.name}"],
+        inside=lambda node, s: "" if s.forever else "yes",
+        past=lambda node, s: None if s.forever else "no",
+    ),
+    ForEach: Kind(
+        lambda node, s: {
+            "items": told_condition(s.items),
+            "item_type": said_type(node.own_item.type) if node.own_item else None,
+        },
+        lambda node, s: _line(node, _asked(s.items)),
+        Drawn.LOOP,
+        lambda node, s: [f"for each: {node.name}"],
+        inside=lambda node, s: "next item",
+        past=lambda node, s: "no more",
+    ),
+    Break: Kind(_nothing, lambda node, s: _line(node), Drawn.ARROW),
+    Continue: Kind(_nothing, lambda node, s: _line(node), Drawn.ARROW),
+    Return: Kind(
+        lambda node, s: {"value": told(s.value)},
+        lambda node, s: "Return" if s.value is None else f"Return {shown(s.value)}",
+        Drawn.END,
+        lambda node, s: ["Return" if s.value is None else f"Return {_brief(s.value, 'a value')}"],
+    ),
+    Go: Kind(
+        lambda node, s: {"id": told(s.id), "arg": told(s.arg)},
+        _go_line,
+        Drawn.SPAWN,
+        lambda node, s: [f"start {node.name}", *_lines(None if s.id is None else "one for each id")],
+    ),
+    Join: Kind(
+        lambda node, s: {"threads": _awaited(node, s)},
+        lambda node, s: _line(node, f"waits for {', '.join(_awaited(node, s))}"),
+        Drawn.JOIN,
+        lambda node, s: [f"join: {node.name}", f"waits for {', '.join(_awaited(node, s))}"],
+    ),
+    Wait: Kind(_nothing, lambda node, s: _line(node), Drawn.WAIT, lambda node, s: [f"wait: {node.name}"]),
+    On: Kind(
+        lambda node, s: {"handler": _function(_handler(s)), "into": into(s.into), "via": via_name(s)},
+        _on_line,
+        Drawn.EVENT,
+        _on_label,
+    ),
+    Timeout: Kind(
+        lambda node, s: {"after": told(s.after)},
+        lambda node, s: _line(node, _after(s.after)),
+        Drawn.TIMER,
+        lambda node, s: [node.name, _brief(s.after, "after some time", _after)],
+    ),
+    WaitFor: Kind(
+        lambda node, s: {"condition": told_condition(s.cond), "handler": _function(_handler(s))},
+        lambda node, s: _line(node, _asked(s.cond), None if s.handler is None else f"then {_handler(s)}"),
+        Drawn.STOP,
+        lambda node, s: [f"wait until: {node.name}"],
+    ),
+    Sleep: Kind(
+        lambda node, s: {"duration": told(s.duration)},
+        lambda node, s: _line(node, _after(s.duration).removeprefix("after ")),
+        Drawn.STOP,
+        lambda node, s: [f"sleep: {node.name}", _brief(s.duration, "for some time", _after).removeprefix("after ")],
+    ),
+}
+"""How each kind of ``KINDS`` is described."""
