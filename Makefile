@@ -12,7 +12,7 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench compare messages diagrams recording docs clean
+.PHONY: help demo test lint format bench compare messages diagrams recording pictures docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,9 @@ recording: $(CORE)  ## play the session of the quick start, and draw docs/pictur
 
 docs: $(DEV)  ## build the site into build/site; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+
+pictures: $(DEV)  ## draw docs/pictures anew; needs chromium
+	$(PY) docs/draw_workflows.py
 
 clean:  ## remove .venv and everything else that was made
 	rm -rf $(VENV) .venv-peers build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

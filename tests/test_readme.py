@@ -94,6 +94,7 @@ def test_the_layout_has_a_line_for_every_module():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     modules = [path for path in ROOT.glob("flowstmt/*.py") if path.stem != "__init__"]
     modules += [path for path in ROOT.glob("flowstmt/core/*.py") if path.stem != "__init__"]
+    modules += [path for path in ROOT.glob("flowstmt/describe/*.py") if path.stem != "__init__"]
     assert [path.name for path in modules if not re.search(rf"^ +{path.name} ", text, re.MULTILINE)] == []
 
 
