@@ -6,8 +6,10 @@ for the one package ``mermaid``. The tests hold the texts against what ``describ
 
 from __future__ import annotations
 
+import contextlib
 import html
 import importlib
+import io
 import json
 import re
 import shutil
@@ -16,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeAlias
 
 from flowstmt import State, describe, handle_callback, resume
@@ -54,9 +57,30 @@ def pizza_under_way() -> str:
     return describe.to_mermaid(order, state)
 
 
+def quick_start() -> str:
+    """The order of the quick start, while it waits for its payment."""
+    page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    found = re.search(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    shop = ModuleType("shop")
+    sys.modules[shop.__name__] = shop  # where the dataclass looks up its annotations
+    exec(found[1], shop.__dict__)
+    order, state = shop.Order("tea"), State.new("order-1", "Order")
+    with contextlib.redirect_stdout(io.StringIO()):
+        resume(order, state)
+    return describe.to_mermaid(order, state)
+
+
 DRAWINGS: Mapping[str, Drawing] = {
+    "quick-start": quick_start,
     "pizza": of("pizza", "Order", "Ada"),
     "pizza-under-way": pizza_under_way,
+    "transfer": of("transfer", "Transfer", "ada", "ben", 500, "ada"),
+    "expense": of("expense", "Expense"),
+    "claim": of("claim", "Claim"),
+    "web-order": of("web_order", "Order", "Ada", [], "1234"),
+    "quotes": of("quotes", "Purchase", "bolt", 3, ["a", "b"]),
+    "agent": of("agent", "Agent", []),
 }
 """What is drawn, by the name of its files: a new example adds a line."""
 

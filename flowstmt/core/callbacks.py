@@ -82,7 +82,9 @@ def _refusal(program: Program, state: State, request: CallbackRequest) -> Callba
         return StaleCallbackError(
             f"{run}: event {name} with {pins} is stale: nobody waits at that stop now. {_open_events(program, state)}"
         )
-    return NotWaitingError(f"{run}: nobody waits for event {name}{_instead(state, request, nodes)}. {_open_events(program, state)}")
+    return NotWaitingError(
+        f"{run}: nobody waits for event {name}{_instead(state, request, nodes)}. {_open_events(program, state)}"
+    )
 
 
 def _with_present_id(renames: Renames, request: CallbackRequest) -> CallbackRequest:

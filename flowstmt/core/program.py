@@ -97,7 +97,7 @@ class Program:
             found = wait.by_event.get(self.renames.event(wait.name, name) or "")
         return found
 
-    def bind(self, root: Any, run_id: str) -> list[Any]:
+    def bind(self, root: Any, run_id: str = "") -> list[Any]:
         """The statements of another build of the same definition, by node index.
 
         Raises ``DefinitionError`` if the build has another shape.
@@ -120,7 +120,7 @@ class Program:
         body = getattr(statement, "body", None)
         now = f"{statement!r} with {len(body)} statements inside" if isinstance(body, tuple) else quoted(statement)
         return DefinitionError(
-            f"run {run_id!r}: the definition of {self.workflow_name} changed its shape with the data: it had {was}, and has "
+            f"{_of(run_id)}the definition of {self.workflow_name} changed its shape with the data: it had {was}, and has "
             f"now {now}. "
             "Structure must not depend on data: use If, Switch, For or ForEach instead of Python's if and for"
         )

@@ -6,7 +6,7 @@ from flowstmt.core.positions import check_positions
 from flowstmt.core.renames import Undo, take_back
 from flowstmt.core.state import ENDED, MAIN, OVER, State, Thread
 from flowstmt.describe.subjects import Subject
-from flowstmt.errors import StateError
+from flowstmt.errors import StateError, a_kind_of
 
 __all__ = ["Standing", "standing", "who"]
 
@@ -23,7 +23,7 @@ def standing(subject: Subject, state: State | None) -> Standing:
     if state is None:
         return found
     if not isinstance(state, State):
-        raise StateError(f"expected a State, not {state!r}: get one from load, or from State.new")
+        raise StateError(f"expected a State, not {a_kind_of(state)}: get one from load, or make one with State.new")
     if state.status in OVER:
         return found
     program = subject.program

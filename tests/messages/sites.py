@@ -19,6 +19,7 @@ PACKAGE = Path(flowstmt.__file__).parent
 NO_MESSAGES = {
     "_StopIterationError": "never leaves drive.py",
     "_UnprintableError": "never leaves testing/source.py",
+    "AttributeError": "what Python says of any module",
     "Killed": "a death of the harness's own making: nobody reads it",
     "PydanticSerializationUnexpectedValue": "pydantic raises another error with its text",
 }
@@ -27,10 +28,15 @@ NO_MESSAGES = {
 NO_MODULES = {
     "core/state.py": "its tables say why a status changes: they are drawn in docs/states.md",
     "testing/source.py": "writes the source of tests",
+    **dict.fromkeys(
+        [f"describe/{name}.py" for name in ("charts", "kinds", "labels", "outline", "payloads", "tree_json", "wording")],
+        "draws, and writes JSON",
+    ),
 }
 """Modules whose texts, but for what they raise, are read elsewhere."""
 
 NO_TEXTS = {
+    "module {} has no attribute {}": "what Python says of any module",
     "the process is dead": "said by the harness, to nobody",
     "clock {}": "a line of a trace",
     "its start": "a part of such a line",
