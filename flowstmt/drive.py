@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["handle_callback", "handle_callback_async", "resume", "resume_async"]
 
 Invoke: TypeAlias = Callable[[Current, Callable[[], Any]], Any]
-PayloadT = TypeVar("PayloadT")
-OutputT = TypeVar("OutputT")
+EventPayloadT = TypeVar("EventPayloadT")
+EventOutputT = TypeVar("EventOutputT")
 
 _moving: dict[int, object] = {}
 """Who has the objects of a run in hand, by the id of its state: the same objects can't be moved twice at once."""
@@ -319,20 +319,20 @@ async def resume_async(
 
 @overload
 def handle_callback(
-    request: Event[PayloadT, OutputT],
+    request: Event[EventPayloadT, EventOutputT],
     workflow: Workflow,
     state: State,
-    payload: PayloadT | bytes | bytearray | memoryview,
+    payload: EventPayloadT | bytes | bytearray | memoryview,
     *,
     now: datetime | None = None,
     deps: Any = None,
     invoke: Invoke | None = None,
-) -> OutputT: ...
+) -> EventOutputT: ...
 
 
 @overload
 def handle_callback(
-    request: Event[None, OutputT],
+    request: Event[None, EventOutputT],
     workflow: Workflow,
     state: State,
     payload: None = None,
@@ -340,7 +340,7 @@ def handle_callback(
     now: datetime | None = None,
     deps: Any = None,
     invoke: Invoke | None = None,
-) -> OutputT: ...
+) -> EventOutputT: ...
 
 
 @overload
@@ -396,20 +396,20 @@ def handle_callback(
 
 @overload
 async def handle_callback_async(
-    request: Event[PayloadT, OutputT],
+    request: Event[EventPayloadT, EventOutputT],
     workflow: Workflow,
     state: State,
-    payload: PayloadT | bytes | bytearray | memoryview,
+    payload: EventPayloadT | bytes | bytearray | memoryview,
     *,
     now: datetime | None = None,
     deps: Any = None,
     invoke: Invoke | None = None,
-) -> OutputT: ...
+) -> EventOutputT: ...
 
 
 @overload
 async def handle_callback_async(
-    request: Event[None, OutputT],
+    request: Event[None, EventOutputT],
     workflow: Workflow,
     state: State,
     payload: None = None,
@@ -417,7 +417,7 @@ async def handle_callback_async(
     now: datetime | None = None,
     deps: Any = None,
     invoke: Invoke | None = None,
-) -> OutputT: ...
+) -> EventOutputT: ...
 
 
 @overload

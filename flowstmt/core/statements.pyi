@@ -20,7 +20,7 @@ last: ``Statement[Item, object, object]`` in instance style, ``Statement[Order, 
 their own type. ``Case`` and ``Default`` are kept in a ``Switch`` in the same way.
 
 Of overloads that don't fit, mypy tells about the first that looks similar: they stand in an order that makes it say what
-most people will have meant.
+most people will have meant. pyright tells about the last one of those that get furthest.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Sized
@@ -308,6 +308,10 @@ class ForEach(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
     ) -> ForEach[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
     def __new__(
+        cls, name: str, items: tuple[_ItemT, ...] | range, *body: Statement[_FirstT, _ItemT, Never], was: _Was = ()
+    ) -> ForEach[_FirstT, _SecondT, Never]: ...
+    @overload
+    def __new__(
         cls, name: str, items: Callable[[_FirstT], Sequence[_ItemT]], *body: Statement[_FirstT, _ItemT, Never], was: _Was = ()
     ) -> ForEach[_FirstT, _SecondT, Never]: ...
     @overload
@@ -321,10 +325,6 @@ class ForEach(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         items: Callable[[_FirstT, _SecondT], Sequence[_ItemT]],
         *body: Statement[_FirstT, _ItemT, Never],
         was: _Was = (),
-    ) -> ForEach[_FirstT, _SecondT, Never]: ...
-    @overload
-    def __new__(
-        cls, name: str, items: tuple[_ItemT, ...] | range, *body: Statement[_FirstT, _ItemT, Never], was: _Was = ()
     ) -> ForEach[_FirstT, _SecondT, Never]: ...
 
 class Break(Statement[Anything, Anything, Never]):
@@ -455,17 +455,6 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
     def __new__(
         cls,
         event: Event[_GivenT, _ResultT],
-        handler: Callable[[], Awaitable[_ResultT] | _ResultT],
-        *body: Statement[_FirstT, _SecondT, _StyleT],
-        into: str | Callable[[_GivenT], Answer] | Callable[[_GivenT, _FirstT], Answer] | None = None,
-        via: _Via = None,
-        schema: dict[str, Any] | bool | None = None,
-        was: _Was = (),
-    ) -> On[_FirstT, _SecondT, _StyleT | InstanceStyle]: ...
-    @overload
-    def __new__(
-        cls,
-        event: Event[_GivenT, _ResultT],
         handler: Callable[[_FirstT, _GivenT], Awaitable[_ResultT] | _ResultT],
         *body: Statement[_FirstT, _SecondT, _StyleT],
         into: str | Callable[[_FirstT, _GivenT], Answer] | Callable[[_FirstT, _GivenT, _SecondT], Answer] | None = None,
@@ -489,7 +478,7 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
     def __new__(
         cls,
         event: Event[_GivenT, _ResultT],
-        handler: Statement[_FirstT, _SecondT, _StyleT] | None = None,
+        handler: Statement[_FirstT, _SecondT, _StyleT] | _Handles[_ResultT] | None = None,
         *body: Statement[_FirstT, _SecondT, _StyleT],
         into: str
         | Callable[[_GivenT], Answer]
@@ -505,7 +494,7 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
     def __new__(
         cls,
         event: str,
-        handler: Statement[_FirstT, _SecondT, _StyleT] | None = None,
+        handler: Statement[_FirstT, _SecondT, _StyleT] | _Handles[Any] | None = None,
         *body: Statement[_FirstT, _SecondT, _StyleT],
         into: str | Callable[..., Answer] | None = None,
         via: _Via = None,
@@ -540,14 +529,16 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
     @overload
     def __new__(
         cls,
-        event: str | Event[Any, _ResultT],
-        handler: _Handles[_ResultT],
+        event: Event[_GivenT, _ResultT],
+        handler: Callable[[], Awaitable[_ResultT] | _ResultT]
+        | Callable[[_GivenT], Awaitable[_ResultT] | _ResultT]
+        | Callable[[_GivenT, _FirstT], Awaitable[_ResultT] | _ResultT],
         *body: Statement[_FirstT, _SecondT, _StyleT],
-        into: str | Callable[..., Answer] | None = None,
-        via: None = None,
+        into: str | Callable[[_GivenT], Answer] | Callable[[_GivenT, _FirstT], Answer] | None = None,
+        via: _Via = None,
         schema: dict[str, Any] | bool | None = None,
         was: _Was = (),
-    ) -> On[_FirstT, _SecondT, _StyleT]: ...
+    ) -> On[_FirstT, _SecondT, _StyleT | InstanceStyle]: ...
 
 class Timeout(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_contra, _SecondT_contra, _StyleT_co]):
     after: Any
