@@ -36,6 +36,32 @@ from typing_extensions import TypeVar
 
 from flowstmt.core.state import CallbackRequest
 
+__all__ = [
+    "Break",
+    "Case",
+    "Continue",
+    "Default",
+    "Event",
+    "For",
+    "ForEach",
+    "Go",
+    "If",
+    "Join",
+    "On",
+    "Return",
+    "S",
+    "Scope",
+    "Sleep",
+    "Statement",
+    "Step",
+    "Switch",
+    "Timeout",
+    "Wait",
+    "WaitFor",
+    "find",
+    "walk",
+]
+
 @final
 class InstanceStyle: ...
 
@@ -87,6 +113,13 @@ _Instant: TypeAlias = timedelta | datetime
 # Two callables: mypy then takes a lambda with defaults (``lambda word=word: ...``) as one without parameters.
 _Bare: TypeAlias = Callable[[], Answer] | Callable[[], bool]
 _BareAction: TypeAlias = Callable[[], object] | Callable[[], None]
+
+@final
+class _Odd: ...
+
+# What only a callable of unknown parameters takes (``Callable[..., Any]``: that of an untyped decorator). It may be of either
+# style; pyright would take it for one without parameters, mypy knows that it does not know.
+_Unknown: TypeAlias = Callable[[_Odd, _Odd, _Odd, _Odd], object]
 _Was: TypeAlias = tuple[str, ...]
 
 class _Sets(Protocol):
@@ -135,6 +168,18 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
     action: Callable[..., Any]
     into: str | Callable[..., Any] | None
     concurrent: bool
+    if not MYPY:
+        @overload
+        def __new__(
+            cls,
+            name: str,
+            action: _Unknown,
+            *,
+            into: str | Callable[..., Answer] | None = None,
+            concurrent: bool = False,
+            was: _Was = (),
+        ) -> Step[_FirstT, _SecondT, Never]: ...
+
     @overload
     def __new__(
         cls, name: str, action: _BareAction, *, into: str | None = None, concurrent: bool = False, was: _Was = ()
@@ -505,6 +550,17 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
     def __new__(
         cls,
         event: str,
+        handler: Callable[[Any], object],
+        *body: Statement[_FirstT, _SecondT, _StyleT],
+        into: str | Callable[..., Answer] | None = None,
+        via: _Via = None,
+        schema: dict[str, Any] | bool | None = None,
+        was: _Was = (),
+    ) -> On[_FirstT, _SecondT, _StyleT]: ...
+    @overload
+    def __new__(
+        cls,
+        event: str,
         handler: _BareAction,
         *body: Statement[_FirstT, _SecondT, _StyleT],
         into: str | Callable[..., Answer] | None = None,
@@ -516,8 +572,7 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
     def __new__(
         cls,
         event: str,
-        handler: Callable[[Any], object]
-        | Callable[[_FirstT, Any], object]
+        handler: Callable[[_FirstT, Any], object]
         | Callable[[Any, _FirstT], object]
         | Callable[[_FirstT, Any, _SecondT], object],
         *body: Statement[_FirstT, _SecondT, _StyleT],
