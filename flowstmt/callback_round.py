@@ -37,11 +37,12 @@ def callback_round(run: Run, request: Request, payload: Any) -> Asks:
     output = None
     run.kind = "handler"
     run.thread = thread
+    run.event = _event(run, thread, node)
     try:
         if on.into is not None and kept is not LEFT_OUT:
-            machine.store(thread, node, on.into, kept_payload(kept, on, workflow, state.run_id))
+            machine.store(thread, node, on.into, kept_payload(kept, on, workflow, state.run_id), run.call_setter)
         if on.handler is not None:
-            output = yield _handler_call(run, thread, node, given, payload)
+            output = yield _handler_call(run, run.event, thread, node, given, payload)
     except BaseException:
         backup.put_back()
         machine.take_back_begin()
@@ -53,20 +54,18 @@ def callback_round(run: Run, request: Request, payload: Any) -> Asks:
     return output
 
 
-def _handler_call(run: Run, thread: Thread, node: Node, given: tuple[Any, ...], payload: Any) -> Ask:
-    machine = run.machine
-    handler = machine.values[node.index].handler
-    run.kind = "handler"
-    run.thread = thread
-    run.instant = None
+def _event(run: Run, thread: Thread, node: Node) -> WaitEvent:
     for event in thread.events:
         if event.name == node.name and event.request.pc == thread.pc:
-            run.event = event
-            break
-    else:
-        # The Wait has gained the event since it was reached: nothing was set up for it.
-        request = CallbackRequest(node.name, thread.id, thread.pc, thread.birth, run.state.run_id)
-        run.event = event = WaitEvent(node.name, thread.position, request=request)
+            return event
+    # The Wait has gained the event since it was reached: nothing was set up for it.
+    request = CallbackRequest(node.name, thread.id, thread.pc, thread.birth, run.state.run_id)
+    return WaitEvent(node.name, thread.position, request=request)
+
+
+def _handler_call(run: Run, event: WaitEvent, thread: Thread, node: Node, given: tuple[Any, ...], payload: Any) -> Ask:
+    machine = run.machine
+    handler = machine.values[node.index].handler
     if callable(handler):
         return handler, machine.arguments(thread, node, handler, given)
     return handler.handle, (copy(event.request), payload)

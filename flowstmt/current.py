@@ -186,6 +186,7 @@ def current() -> Current:
 
     It holds ``workflow``, ``run_id``, ``thread_id``, ``kind`` ("action", "handler", "setup", "teardown"; "save" inside
     ``save``), ``position``, ``attempt``, ``idempotency_key``, ``item(name=None)``, ``now`` and ``deps``.
+    A setter given as ``into`` belongs to the action or handler, and is told the same.
     Raises ``FlowstmtError`` outside of such a call, in conditions too.
 
     >>> from dataclasses import dataclass

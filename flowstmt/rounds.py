@@ -80,7 +80,7 @@ def _status(run: Run) -> WorkflowStatus:
 def _rounds(run: Run, max_steps: int) -> Asks:
     """One action after the other."""
     machine, state, save, beside = run.machine, run.state, run.save, run.beside
-    class_style = run.program.class_style
+    class_style, call_setter = run.program.class_style, run.call_setter
     yield from _begin(run)
     steps = 0
     while True:
@@ -100,7 +100,7 @@ def _rounds(run: Run, max_steps: int) -> Asks:
                 raise
             raise _action_failed(state, thread, error) from error
         now = run.clock()
-        kind = machine.complete(thread, result, now)
+        kind = machine.complete(thread, result, now, call_setter)
         run.kind = ""
         # The action has run: that is saved whatever its consequences are. (As in ``_completed``, spelt out where every step
         # passes.)
@@ -241,6 +241,7 @@ def _land(run: Run, beside: Beside) -> Asks:
             failures.append(error)
             continue
         beside.forget(flight)
+        run.event, run.instant = None, flight.caller.instant
         yield from _completed(run, flight.thread, result)
     if not failures:
         return
@@ -266,7 +267,11 @@ def _result_of(state: State, flight: Flight) -> Any:
 def _completed(run: Run, thread: Thread, result: Any) -> Asks:
     """What follows from the outcome of an action: all moves, and one save."""
     now = run.clock()
-    kind = run.machine.complete(thread, result, now)
+    # A setter is a part of the action, but the data that it changes are the run's, not the copy that the action had.
+    run.kind = "action"
+    run.thread = thread
+    kind = run.machine.complete(thread, result, now, run.call_setter)
+    run.kind = ""
     stuck = _move_on(run, partial(run.machine.settle, now))
     yield from run.checkpoint(kind, now, thread)
     if stuck is not None:

@@ -11,7 +11,7 @@ from flowstmt.codec import Codec
 from flowstmt.core.machine import Machine
 from flowstmt.core.program import program_for
 from flowstmt.core.state import CheckpointType, State, Thread, aware
-from flowstmt.current import Ask, Caller
+from flowstmt.current import CURRENT, Ask, Caller, Current
 from flowstmt.errors import DefinitionError, StateError, a_kind_of
 
 if TYPE_CHECKING:
@@ -60,6 +60,19 @@ class Run(Caller):
                 f"run {self.state.run_id!r}: {self.program.workflow_name} needs resume_async and handle_callback_async:",
                 self.program.async_places,
             )
+
+    def call_setter(self, setter: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """Call a setter as a part of the call whose outcome it takes: it is told the same by ``current()``."""
+        if CURRENT.get() is self:
+            return setter(*arguments)
+        # The async shell tells nothing between its calls.
+        current = Current(self)
+        token = CURRENT.set(current)
+        try:
+            return setter(*arguments)
+        finally:
+            current.over = True
+            CURRENT.reset(token)
 
     def checkpoint(self, kind: CheckpointType, now: datetime, thread: Thread | None = None) -> Asks:
         """Bring the state up to date and save it."""

@@ -176,6 +176,129 @@ def test_without_a_given_now_it_is_the_clock() -> None:
     assert first.tzinfo is UTC
 
 
+# --- setters ---
+
+
+@dataclass
+class Kept:
+    """Setters of a plain step, of steps that may be concurrent, and of an event."""
+
+    concurrent: bool
+    kept: list[str] = field(default_factory=list)
+
+    def definition(self) -> Statement:
+        return S(
+            Step("plain", self.act, into=self.keep),
+            ForEach(
+                "lines",
+                ["tea", "rice"],
+                Go("side", Step("fetch", self.act, into=self.keep_line, concurrent=self.concurrent), id=lambda line: line),
+            ),
+            Join("all", "side"),
+            Wait("payment", On("paid", self.take, into=self.keep)),
+        )
+
+    def act(self) -> str:
+        note("call")
+        return "done"
+
+    def take(self, amount: int) -> None:
+        note("call")
+
+    def keep(self, value: Any) -> None:
+        note("setter")
+        assert current().workflow is self
+        self.kept.append(str(value))
+
+    def keep_line(self, value: Any, line: str) -> None:
+        assert current().item() is line
+        self.keep(f"{value} {line}")
+
+
+def keep_sync(kept: Kept, state: State) -> None:
+    resume(kept, state, deps=DEPS)
+    handle_callback("paid", kept, state, 5, deps=DEPS)
+
+
+def keep_async(concurrency: int) -> Callable[[Kept, State], None]:
+    async def main(kept: Kept, state: State) -> None:
+        await resume_async(kept, state, deps=DEPS, concurrency=concurrency)
+        await handle_callback_async("paid", kept, state, 5, deps=DEPS)
+
+    return lambda kept, state: asyncio.run(main(kept, state))
+
+
+DRIVERS = [
+    pytest.param(keep_sync, id="sync"),
+    pytest.param(keep_async(1), id="async"),
+    pytest.param(keep_async(3), id="side by side"),
+]
+
+
+@pytest.mark.parametrize("drive", DRIVERS)
+@pytest.mark.parametrize("concurrent", [False, True])
+def test_a_setter_is_told_what_the_call_is_told_whose_outcome_it_takes(drive: Callable[..., None], concurrent: bool) -> None:
+    kept, state = Kept(concurrent), State.new("run-1", "Kept")
+    drive(kept, state)
+    assert kept.kept == ["done", "done tea", "done rice", "5"]
+    calls, setters = (
+        [{key: told for key, told in call.items() if key not in ("what", "workflow")} for call in seen if call["what"] == what]
+        for what in ("call", "setter")
+    )
+    assert setters == calls  # the key, and the instant on a clock that goes on
+    assert [(call["kind"], call["position"], call["thread_id"]) for call in setters] == [
+        ("action", "plain", "main"),
+        ("action", "fetch", "side:tea"),
+        ("action", "fetch", "side:rice"),
+        ("handler", "payment", "main"),
+    ]
+    assert setters[-1]["key"].endswith(":handler:paid")
+
+
+@pytest.mark.parametrize("drive", DRIVERS)
+@pytest.mark.parametrize("concurrent", [False, True])
+def test_after_a_setter_conditions_are_told_nothing(drive: Callable[..., None], concurrent: bool) -> None:
+    @dataclass
+    class Asking(Kept):
+        def definition(self) -> Statement:
+            return S(Step("before", self.act, into=self.keep, concurrent=self.concurrent), If("a", asks(True)))
+
+    with pytest.raises(StepError, match=r"'a'.* raised FlowstmtError: current\(\) is valid inside"):
+        drive(Asking(concurrent), State.new("r", "Asking"))
+    assert [call["what"] for call in seen] == ["call", "setter"]
+    with pytest.raises(FlowstmtError, match="is valid inside"):
+        current()
+
+
+@pytest.mark.parametrize("drive", DRIVERS)
+def test_a_setter_that_raises_leaves_nothing_behind(drive: Callable[..., None]) -> None:
+    class Refusing(Kept):
+        def keep(self, value: Any) -> None:
+            raise OSError(current().position)
+
+    with pytest.raises(StepError, match="its into raised OSError: plain"):
+        drive(Refusing(False), State.new("r", "Refusing"))
+    with pytest.raises(FlowstmtError, match="is valid inside"):
+        current()
+
+
+def test_a_setter_that_moves_its_own_run_is_told_where_it_is() -> None:
+    @dataclass
+    class Impatient:
+        state: State = field(metadata={"transient": True})
+
+        def definition(self) -> Statement:
+            return S(Step("ask", lambda: 1, into=self.keep), Wait("w", On("paid")))
+
+        def keep(self, _: int) -> None:
+            handle_callback("paid", self, self.state)
+
+    for drive in (resume, lambda *run: asyncio.run(resume_async(*run))):
+        state = State.new("r", "Impatient")
+        with pytest.raises(StepError, match="from inside its own action at 'ask'"):
+            drive(Impatient(state), state)
+
+
 # --- where it is not valid ---
 
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from inspect import iscoroutine
-from typing import Any
+from typing import Any, TypeAlias
 
 from flowstmt.core.agenda import Agenda
 from flowstmt.core.events import TO_DO_NOW
@@ -54,6 +54,9 @@ from flowstmt.core.statements import Join, Step, WaitFor
 from flowstmt.errors import StateError, said
 
 __all__ = ["Machine"]
+
+Call: TypeAlias = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
+"""Calls what it is given, with the arguments."""
 
 
 class Machine(Moves):
@@ -155,7 +158,7 @@ class Machine(Moves):
         self._frames = thread.frames
         return call, self._arguments(thread, node, call, self._base)
 
-    def complete(self, thread: Thread, result: Any, now: datetime) -> CheckpointType:
+    def complete(self, thread: Thread, result: Any, now: datetime, call: Call) -> CheckpointType:
         """The action returned: its result goes where the step says, and the thread is past its position."""
         node = self.program.by_name[thread.position]
         kind = AFTER_CONDITION
@@ -164,20 +167,20 @@ class Machine(Moves):
             into = self.values[node.index].into
             if into is not None:
                 try:
-                    self.store(thread, node, into, result)
+                    self.store(thread, node, into, result, call)
                 except Exception as error:
                     raise self._failed(thread, node, f"its into raised {said(error)}") from error
         thread.status = RESUMING
         thread.since = now
         return kind
 
-    def store(self, thread: Thread, node: Node, into: Any, value: Any) -> None:
-        """Put a value into the field, or hand it to the setter, that a statement names."""
+    def store(self, thread: Thread, node: Node, into: Any, value: Any, call: Call) -> None:
+        """Put a value into the field, or hand it to the setter, that a statement names; ``call`` is how to call a setter."""
         self._frames = thread.frames
         if isinstance(into, str):
             setattr(self.workflow, into, value)
         else:
-            returned = into(*self._arguments(thread, node, into, (*self._base, value)))
+            returned = call(into, self._arguments(thread, node, into, (*self._base, value)))
             if iscoroutine(returned):
                 returned.close()
                 raise TypeError("a setter can't be async: nothing awaits it")
