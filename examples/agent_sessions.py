@@ -100,7 +100,7 @@ class Sessions:
         """Hand in a decision, whether the session moves now or not; then let it ``go_on``. Taken for good when this returns.
 
         Raises ``CallbackError`` if it is refused, and ``ConflictError`` if it was not taken, as the session failed or was
-        moved by somebody else meanwhile: hand it in once more, a moment later (what a failed one had under way ends first).
+        moved by somebody else meanwhile: hand it in once more.
         """
         if request.run_id in self.running:
             # Taken between two checkpoints, and saved by the running resume.

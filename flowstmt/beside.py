@@ -8,7 +8,8 @@ Rules:
    refused, or could not be taken or saved because the resume ended. A caller that is cancelled before its handler has
    returned takes its callback back; after that the callback stands, as if only the answer had been lost.
 3. Nothing outlives its owner: when a resume ends, whatever the reason, what was in flight has been cancelled and has
-   come to its end, and nobody waits any more.
+   come to its end, and nobody waits any more. Callbacks are told of a failed resume only then: told earlier, whoever hands
+   one in again would find the objects taken, or, having loaded others, begin beside actions that are still under way.
 
 Theory: all of this happens in one event loop, so what lies between two awaits can't be interrupted. The places where
 something can get lost or doubled are the awaits; each of them says what a cancellation there leaves behind.
@@ -37,7 +38,7 @@ Perform: TypeAlias = Callable[[Caller, Ask], Coroutine[Any, Any, Any]]
 class WaitingCallback:
     """A callback beside a running resume, from its call to its answer."""
 
-    __slots__ = ("_answer", "_context", "_output", "_round", "_run_id", "_task")
+    __slots__ = ("_answer", "_context", "_handled", "_output", "_round", "_run_id", "_task")
 
     def __init__(self, run_id: str, callback_round: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         self._run_id = run_id
@@ -46,6 +47,7 @@ class WaitingCallback:
         self._context = copy_context()
         self._answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[Any] | None = None
+        self._handled = False
         self._output: Any = None
 
     async def answer(self) -> Any:
@@ -65,14 +67,12 @@ class WaitingCallback:
         self._task = asyncio.get_running_loop().create_task(self._round(), context=self._context)
         try:
             await asyncio.wait([self._task])
-        except asyncio.CancelledError as cancelled:
+        except asyncio.CancelledError:
             await _cancelled([self._task])
-            self.leave(cancelled)
             raise
-        except GeneratorExit as dropped:
+        except GeneratorExit:
             # Nobody awaits the resume any more: its handler is cancelled, and ends by itself.
             self._task.cancel()
-            self.leave(dropped)
             raise
         if self._task.cancelled():
             self._answer.cancel()
@@ -81,6 +81,7 @@ class WaitingCallback:
         if error is not None:
             self._refuse(error)
             return False
+        self._handled = True
         self._output = self._task.result()
         return True
 
@@ -90,23 +91,19 @@ class WaitingCallback:
             self._answer.set_result(self._output)
 
     def leave(self, reason: BaseException) -> None:
-        """The resume has ended without taking it."""
-        self._refuse(
-            ConflictError(
-                f"run {self._run_id!r}: this callback was not taken: load the run again, and hand it in once more. The resume "
-                f"beside which it waited ended with {said(reason)}"
-            ),
-            reason,
+        """The resume has ended without having saved it."""
+        self._refuse(self._unsaved(reason) if self._handled else self._not_taken(reason), reason)
+
+    def _not_taken(self, reason: BaseException) -> ConflictError:
+        return ConflictError(
+            f"run {self._run_id!r}: this callback was not taken: load the run again, and hand it in once more. The resume "
+            f"beside which it waited ended with {said(reason)}"
         )
 
-    def lose(self, reason: BaseException) -> None:
-        """Its save failed."""
-        self._refuse(
-            ConflictError(
-                f"run {self._run_id!r}: this callback was taken, but not saved: don't acknowledge it; load the run again, and "
-                f"hand it in once more (if it was saved nevertheless, it is refused). Its save raised {said(reason)}"
-            ),
-            reason,
+    def _unsaved(self, reason: BaseException) -> ConflictError:
+        return ConflictError(
+            f"run {self._run_id!r}: this callback was taken, but not saved: don't acknowledge it; load the run again, and "
+            f"hand it in once more (if it was saved nevertheless, it is refused). Its save raised {said(reason)}"
         )
 
     def _refuse(self, error: BaseException, cause: BaseException | None = None) -> None:
@@ -131,12 +128,12 @@ class Flight:
 class Beside:
     """What one running resume has beside it.
 
-    ``waiting`` are callbacks, in the order of their calls. ``flights`` are actions in flight (``births`` those of their
-    threads); ``landed`` are those among them that have come to their end, in that order, and whose outcome is to be taken.
+    ``waiting`` are callbacks without an answer, in the order of their calls. ``flights`` are actions in flight (``births``
+    those of their threads); ``landed`` are those among them that have come to their end, in that order, and whose outcome
+    is to be taken.
     """
 
     __slots__ = (
-        "_ended",
         "_loop",
         "_news",
         "_perform",
@@ -160,7 +157,6 @@ class Beside:
         self._perform = perform
         self._loop = _running_loop()
         self._news: asyncio.Future[None] | None = None
-        self._ended: BaseException | None = None
         if concurrency > 1 and self._loop is None:
             raise StateError(
                 f"run {state.run_id!r}: concurrency={concurrency} needs the event loop of asyncio; without one leave it at 1"
@@ -175,11 +171,8 @@ class Beside:
                 "was changed: hand in the same objects, or load a copy of your own"
             )
         waiting = WaitingCallback(run_id, callback_round)
-        if self._ended is not None:
-            waiting.leave(self._ended)
-        else:
-            self.waiting.append(waiting)
-            self._tell()
+        self.waiting.append(waiting)
+        self._tell()
         return waiting
 
     def is_of_this_loop(self) -> bool:
@@ -233,8 +226,10 @@ class Beside:
 
     async def end(self, reason: BaseException) -> None:
         """The resume ends with an error: nobody goes on beside it."""
-        self._refuse_all(reason)
-        await self.drop()
+        try:
+            await self.drop()
+        finally:
+            self._refuse_all(reason)
 
     def abandon(self, reason: BaseException) -> None:
         """The resume's coroutine was closed and can't await: what is in flight is cancelled, and ends by itself."""
@@ -243,7 +238,6 @@ class Beside:
             flight.task.cancel()
 
     def _refuse_all(self, reason: BaseException) -> None:
-        self._ended = reason
         while self.waiting:
             self.waiting.popleft().leave(reason)
 

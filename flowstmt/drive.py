@@ -447,7 +447,8 @@ async def handle_callback_async(
 
     It may be called while ``resume_async`` runs on the same objects, in the same event loop. Then it waits for its turn, and
     that resume saves it (``afterCallback``) before this returns: there is nothing to save, and nothing to resume.
-    If the resume ends with an error before that, or its save raises, a ``ConflictError`` says that the callback was not taken.
+    If the resume ends with an error before that, or its save raises, a ``ConflictError`` says that the callback was not taken,
+    once what was in flight has come to its end: load the run, and hand it in again.
     Cancelled before its handler has returned, it changes nothing. Raises what ``handle_callback`` raises.
 
     >>> import asyncio

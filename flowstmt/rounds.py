@@ -291,18 +291,16 @@ def _callbacks(run: Run, beside: Beside) -> Asks:
     """Take the callbacks that wait, each with a save of its own before its caller gets the answer."""
     machine = run.machine
     while beside.waiting:
-        waiting = beside.waiting.popleft()
+        # It keeps its place until it has its answer: if this ends with an error, ``Beside`` gives it.
+        waiting = beside.waiting[0]
         if not (yield waiting.take, ()):
+            beside.waiting.popleft()
             # What was put back equals what was there, but they are other objects: closures of the last build hold the old ones.
             if not run.program.class_style:
                 machine.values = rebuild(run.program, run.workflow, run.state.run_id)
             continue
-        try:
-            yield from run.saving(AFTER_CALLBACK, None)
-        except BaseException as error:
-            waiting.lose(error)
-            raise
-        waiting.taken()
+        yield from run.saving(AFTER_CALLBACK, None)
+        beside.waiting.popleft().taken()
         now = run.clock()
         stuck = _move_on(run, partial(machine.settle, now))
         if stuck is not None:

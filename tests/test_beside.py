@@ -25,6 +25,7 @@ from flowstmt import (
     Go,
     If,
     Join,
+    NotWaitingError,
     On,
     RefusedError,
     Return,
@@ -1076,42 +1077,135 @@ def test_a_callback_is_told_when_the_resume_beside_it_fails():
     asyncio.run(main())
 
 
-def test_a_callback_that_comes_while_a_failed_resume_waits_for_what_is_in_flight_is_told_at_once():
-    @dataclass
-    class Stubborn:
-        def definition(self):
-            return S(
-                Go("wait", Wait("w", On("note"))),
-                Go("slow", Step("slow step", self.slow, concurrent=True)),
-                Step("fail", self.fail),
-            )
+@dataclass
+class Stubborn:
+    """An action in flight that takes its time to clean up, beside a step that fails if told so, and a wait."""
 
-        async def slow(self) -> None:
-            barrier: Barrier = current().deps
-            try:
-                await barrier.pass_through("slow")
-            finally:
-                barrier.trace.append("cleaning")
-                await barrier.open.wait()
+    fails: bool
+    noted: list[str] = field(default_factory=list)
 
-        async def fail(self) -> None:
-            await until(lambda: current().deps.inside == ["slow"])
+    def definition(self):
+        return S(
+            Go("slow", Step("slow step", self.slow, concurrent=True)),
+            Step("work", self.work),
+            Wait("w", On("note", self.note)),
+        )
+
+    async def slow(self) -> None:
+        slow, _ = current().deps
+        try:
+            await slow.pass_through("slow")
+        finally:
+            slow.trace.append("cleaning")
+            await slow.open.wait()
+
+    async def work(self) -> None:
+        await current().deps[1].pass_through("work")
+        if self.fails:
             raise ValueError("broken")
 
+    async def note(self, text: str) -> None:
+        self.noted.append(text)
+        if text == "handled":
+            await current().deps[1].pass_through("handler")
+
+
+@pytest.mark.parametrize("when", ["waits", "comes later", "handled", "being saved"])
+def test_a_callback_beside_a_failed_resume_is_told_once_it_may_be_handed_in_again(when: str):
+    """What was in flight has come to its end by then: who loads the run at once and goes on is not beside it."""
+    store: dict[str, bytes] = {}
+    running: list[tuple[Stubborn, State]] = []
+    refused: list[ConflictError] = []
+
+    async def go_on(deps: Any) -> None:
+        flow, state = load(Stubborn, store["r"])
+        running.append((flow, state))
+
+        def save(kind: str) -> None:
+            if kind == "afterCallback" and when == "being saved":
+                raise OSError("disk full")
+            store["r"] = dump(flow, state)
+
+        try:
+            await resume_async(flow, state, save, deps=deps, concurrency=2)
+        finally:
+            running.clear()
+
+    async def deliver(deps: Any) -> None:
+        """As often as it takes."""
+        while True:
+            is_running = bool(running)
+            flow, state = running[0] if is_running else load(Stubborn, store["r"])
+            try:
+                await handle_callback_async("note", flow, state, when, deps=deps)
+            except ConflictError as error:
+                refused.append(error)
+                assert len(refused) < 10
+            except NotWaitingError:
+                assert not is_running  # the run that was loaded says so: it failed before it came to its wait
+                return
+            else:
+                assert not is_running
+                store["r"] = dump(flow, state)
+                return
+
     async def main() -> None:
-        flow, state, barrier = Stubborn(), State.new("r", "Stubborn"), Barrier()
-        task = asyncio.create_task(resume_async(flow, state, deps=barrier, concurrency=2))
-        await until(lambda: "cleaning" in barrier.trace)
-        with pytest.raises(ConflictError, match="ended with StepError"):
-            await handle_callback_async("note", flow, state)
-        task.cancel()  # in a hurry: the action in flight must come to its end nevertheless
+        fails = when in ("waits", "comes later")
+        store["r"] = dump(Stubborn(fails), State.new("r", "Stubborn"))
+        slow, work = deps = Barrier(), Barrier()
+        resuming = asyncio.create_task(go_on(deps))
+        await until(lambda: slow.inside == ["slow"] and work.inside == ["work"])
+        flow, state = running[0]
+        calls = [] if when == "comes later" else [asyncio.create_task(deliver(deps))]
         await asyncio.sleep(0)
-        assert not task.done()
+        if when == "handled":
+            work.open.set()
+            await until(lambda: "out work" in work.trace)
+            work.open.clear()
+            await until(lambda: work.inside == ["handler"])
+            resuming.cancel()
+        work.open.set()
+        await until(lambda: "cleaning" in slow.trace)
+        if when == "comes later":
+            calls.append(asyncio.create_task(deliver(deps)))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert refused == []
+        resuming.cancel()  # in a hurry: the action in flight must come to its end nevertheless
+        await asyncio.sleep(0)
+        assert not resuming.done()
+        assert not calls[0].done()
         with pytest.raises(ConflictError, match="while another call moves the same objects"):
             await resume_async(flow, state)
-        barrier.open.set()
+        slow.open.set()
         with pytest.raises(asyncio.CancelledError):
-            await task
+            await resuming
+        await calls[0]
+        [error] = refused
+        cause = {"handled": asyncio.CancelledError, "being saved": OSError}.get(when, StepError)
+        assert isinstance(error.__cause__, cause)
+        assert ("was taken, but not saved" if when == "being saved" else "was not taken") in str(error)
+        assert load(Stubborn, store["r"])[0].noted == ([] if fails else [when])
+
+    asyncio.run(main())
+
+
+def test_a_callback_that_is_cancelled_while_a_failed_resume_waits_for_what_is_in_flight_is_gone_at_once():
+    async def main() -> None:
+        flow, state = Stubborn(fails=True), State.new("r", "Stubborn")
+        slow, work = deps = Barrier(), Barrier()
+        resuming = asyncio.create_task(resume_async(flow, state, deps=deps, concurrency=2))
+        await until(lambda: slow.inside == ["slow"] and work.inside == ["work"])
+        call = asyncio.create_task(handle_callback_async("note", flow, state, "hello"))
+        work.open.set()
+        await until(lambda: "cleaning" in slow.trace)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert not resuming.done()
+        slow.open.set()
+        with pytest.raises(StepError, match="broken"):
+            await resuming
 
     asyncio.run(main())
 
