@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -39,31 +38,7 @@ from flowstmt import (
     resume,
 )
 from flowstmt.testing import START
-
-HOUR = timedelta(hours=1)
-
-Tree = Callable[[Any], Statement]
-
-
-def nothing() -> None: ...
-
-
-def workflow(tree: Tree) -> type[Any]:
-    @dataclass
-    class Order:
-        log: list[str] = field(default_factory=list)
-
-        def definition(self) -> Statement:
-            return tree(self)
-
-    return Order
-
-
-def saved(tree: Tree, max_steps: int = 100) -> bytes:
-    """A run of this tree, as far as it gets by itself."""
-    work, state = workflow(tree)(), State.new("run-1", "Order", START)
-    resume(work, state, now=START, max_steps=max_steps)
-    return dump(work, state)
+from tests.core.orders import HOUR, Tree, nothing, saved, workflow
 
 
 def step(name: str) -> Step:

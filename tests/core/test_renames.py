@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -49,38 +48,9 @@ from flowstmt import (
     resume,
 )
 from flowstmt.testing import START
+from tests.core.orders import HOUR, Tree, opened, saved, workflow
 
-HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
-
-Tree = Callable[[Any], Statement]
-
-
-def workflow(tree: Tree) -> type[Any]:
-    @dataclass
-    class Order:
-        log: list[Any] = field(default_factory=list)
-        kept: int = 0
-
-        def definition(self) -> Statement:
-            return tree(self)
-
-        def say(self, what: str) -> Callable[[], None]:
-            return lambda: self.log.append(what)
-
-    return Order
-
-
-def saved(tree: Tree, max_steps: int = 100) -> bytes:
-    """A run of this tree, as far as it gets by itself."""
-    work, state = workflow(tree)(), State.new("run-1", "Order", START)
-    resume(work, state, now=START, max_steps=max_steps)
-    return dump(work, state)
-
-
-def opened(tree: Tree, blob: bytes) -> tuple[Any, State]:
-    work, state = load(workflow(tree), blob)
-    return work, state
 
 
 def thread(state: State, number: int = 0) -> dict[str, Any]:

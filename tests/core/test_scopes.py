@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, Self
 
 import pytest
@@ -43,36 +42,7 @@ from flowstmt import (
 )
 from flowstmt.errors import FlowstmtError
 from flowstmt.testing import START, Harness
-
-HOUR = timedelta(hours=1)
-
-Tree = Callable[[Any], Statement]
-
-
-def nothing() -> None: ...
-
-
-def workflow(tree: Tree) -> type[Any]:
-    @dataclass
-    class Order:
-        log: list[Any] = field(default_factory=list)
-
-        def definition(self) -> Statement:
-            return tree(self)
-
-    return Order
-
-
-def saved(tree: Tree, max_steps: int = 100) -> bytes:
-    work, state = workflow(tree)(), State.new("run-1", "Order", START)
-    resume(work, state, now=START, max_steps=max_steps)
-    return dump(work, state)
-
-
-def opened(tree: Tree, blob: bytes) -> tuple[Any, State]:
-    work, state = load(workflow(tree), blob)
-    return work, state
-
+from tests.core.orders import HOUR, Tree, nothing, opened, saved, workflow
 
 PAID: Event[int, None] = Event("paid", int)
 
