@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from benchmarks.peers.contract import DiedError, Steps
 from flowstmt import For, State, Statement, Step, StepError, current, dump, resume
@@ -20,7 +21,7 @@ class Count:
     number: int = 0
 
     @classmethod
-    def definition(cls) -> Statement:
+    def definition(cls) -> Statement[Self]:
         return For("count", lambda w: w.number < w.until, Step("step", cls.step, into="number"))
 
     def step(self) -> int:
