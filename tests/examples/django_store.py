@@ -1,4 +1,7 @@
-"""Django, set up for the database of a test, and the table of ``examples/stored_in_django.py`` in it."""
+"""Django, set up for the database of a test, and the table of ``examples/stored_in_django.py`` in it.
+
+``settings`` is no name of this module: pytest looks for doctests in whatever a module holds, which would ask for settings.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import django
-from django.conf import settings
-from django.db import connections
+from django import conf, db
 
 
 def database(url: str) -> dict[str, Any]:
@@ -23,22 +25,22 @@ def database(url: str) -> dict[str, Any]:
 
 def connect(url: str) -> None:
     """From here on the default database is that of ``url``. Before the example is imported, which would take its own."""
-    if not settings.configured:
-        settings.configure(DATABASES={"default": database(url)}, USE_TZ=True)
+    if not conf.settings.configured:
+        conf.settings.configure(DATABASES={"default": database(url)}, USE_TZ=True)
         django.setup()
         return
     close()
-    connections.settings["default"] = connections.configure_settings({"default": database(url)})["default"]
-    del connections["default"]
+    db.connections.settings["default"] = db.connections.configure_settings({"default": database(url)})["default"]
+    del db.connections["default"]
 
 
 def close() -> None:
     """The connection of this thread."""
-    connections.close_all()
+    db.connections.close_all()
 
 
 def create() -> None:
     from examples.stored_in_django import Run
 
-    with connections["default"].schema_editor() as editor:
+    with db.connections["default"].schema_editor() as editor:
         editor.create_model(Run)

@@ -182,8 +182,11 @@ def race(make: Callable[[], Store], archive: FileArchive) -> int:
             os.kill(pid, signal.SIGKILL)
         else:
             pid, seed = customers.popitem()
+        again = killed < KILLS  # who is done sends all once more, so that there is somebody to kill
         if not ended(pid):
             killed += 1
+            again = True
+        if again:
             customers[child(partial(customer, make, seed))] = seed
     assert ended(child(partial(complete, make)))
     assert ended(child(partial(all_over, make)))
