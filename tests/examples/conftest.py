@@ -21,6 +21,7 @@ class Postgres:
         with psycopg.connect(server, autocommit=True) as db:
             # Processes of clients are killed here, and not the server's.
             db.execute("ALTER SYSTEM SET fsync = off")
+            db.execute("ALTER SYSTEM SET lock_timeout = '30s'")  # a test that waits for ever says so
             db.execute("SELECT pg_reload_conf()")
 
     def __call__(self, name: str) -> str:

@@ -104,6 +104,14 @@ def open_store(folder: Path, archive: Archive, request: pytest.FixtureRequest) -
         store.close()
 
 
+def work_off(store: Store, now: datetime = NOON) -> None:
+    """Work until nothing is due."""
+    for _ in range(100):
+        if not store.work(now):
+            return
+    raise AssertionError("something stays due")
+
+
 @every_way
 @every_example
 def test_a_claim_from_its_first_document_to_its_last(example, way, open_store, archive):
@@ -112,15 +120,13 @@ def test_a_claim_from_its_first_document_to_its_last(example, way, open_store, a
     assert store.callback("claim-1", "document", letter("a"), NOON) == "we have document a"  # before any worker has seen it
     assert store.callback("claim-1", "document", letter("a"), NOON) == "we have document a"
     assert store.callback("claim-1", "document", letter("b"), NOON) == "we have document b"
-    while store.work(NOON):
-        pass
+    work_off(store)
     assert archive.puts == ["a", "b"]
     assert store.load("claim-1")[1].status == "Waiting"
     store.callback("claim-1", "complete", now=NOON)
     with pytest.raises(NotWaitingError):
         store.callback("claim-1", "document", letter("c"), NOON)
-    while store.work(NOON):
-        pass
+    work_off(store)
     assert store.load("claim-1")[1].result == ["a", "b"]
     with pytest.raises(WorkflowFinishedError):
         store.callback("claim-1", "complete", now=NOON)
@@ -135,8 +141,7 @@ def test_a_document_that_comes_too_late_is_refused_though_no_worker_has_seen_tha
     late = NOON + LATE
     with pytest.raises(NotWaitingError):
         store.callback("claim-1", "document", letter("b"), late)
-    while store.work(late):
-        pass
+    work_off(store, late)
     assert store.load("claim-1")[1].result == ["a"]
 
 
@@ -151,13 +156,11 @@ def test_a_run_that_fails_keeps_nobody_from_the_others_and_is_tried_again_later(
         store.start(claim, Claim(), NOON)
         store.callback(claim, "document", letter(claim), NOON)
     archive.during = out_of_order
-    while store.work(NOON):
-        pass
+    work_off(store)
     assert caplog.text.count("can't go on now") == 2
     archive.during = lambda: None
     assert not store.work(NOON + LEASE - timedelta(seconds=1))
-    while store.work(NOON + LEASE):
-        pass
+    work_off(store, NOON + LEASE)
     assert archive.puts == ["claim-1", "claim-2"]
 
 
@@ -179,11 +182,45 @@ def test_a_callback_that_overtakes_a_worker_is_kept_and_the_worker_drops_out(exa
     assert store.work(NOON)
     assert "claim-1 was called back meanwhile" in caplog.text
     assert [document.id for document in store.load("claim-1")[0].documents] == ["a", "b", "c"]
-    while store.work(NOON):  # it is due at once, in spite of the lease
-        pass
+    work_off(store)  # it is due at once, in spite of the lease
     claim, _ = store.load("claim-1")
     assert claim.filed == ["a", "b", "c"] == list(archive.shelf.values())
     assert sorted(archive.puts) == sorted(["a", "b", "c", "ab"[instant // 2]])  # one action ran in vain, under its old key
+
+
+@every_example
+def test_a_callback_that_is_overtaken_by_another_one_is_handed_in_once_more(example, open_store, monkeypatch):
+    store = open_store(example, "optimistic")
+    store.start("claim-1", Claim(), NOON)
+    module = sys.modules[f"examples.stored_in_{example}"]
+    handle_callback = module.handle_callback
+
+    def overtaken(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(module, "handle_callback", handle_callback)
+        store.callback("claim-1", "document", letter("fast"), NOON)
+        return handle_callback(*args, **kwargs)
+
+    monkeypatch.setattr(module, "handle_callback", overtaken)
+    assert store.callback("claim-1", "document", letter("slow"), NOON) == "we have document slow"
+    assert [document.id for document in store.load("claim-1")[0].documents] == ["fast", "slow"]
+
+
+@every_example
+def test_a_run_is_claimed_before_it_is_moved(example, open_store, archive, monkeypatch):
+    store = open_store(example, "optimistic")
+    store.start("claim-1", Claim(), NOON)
+    store.callback("claim-1", "document", letter("a"), NOON)
+    module = sys.modules[f"examples.stored_in_{example}"]
+    resume = module.resume
+
+    def while_others_look(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(module, "resume", resume)
+        assert not store.work(NOON)
+        return resume(*args, **kwargs)
+
+    monkeypatch.setattr(module, "resume", while_others_look)
+    assert store.work(NOON)
+    assert archive.puts == ["a"]
 
 
 @every_example
@@ -226,8 +263,7 @@ def test_a_locked_run_is_passed_by_workers_and_waited_for_by_callbacks(example, 
             store.leave_thread()
 
     def work() -> None:
-        while store.work(NOON):
-            pass
+        work_off(store)
 
     archive.during = hold
     with ThreadPoolExecutor() as threads:
