@@ -234,13 +234,15 @@ class Bank:
 
 
 if __name__ == "__main__":
-    bank = Bank(Path(tempfile.mkdtemp()) / "bank.db")
-    bank.db.execute("INSERT INTO accounts VALUES ('ann', 500000, 0), ('bob', 0, 0), ('eve', 0, 1)")
-    bank.start("t-1", Transfer("ann", "bob", 25_00, ordered_by="ann"))
-    bank.start("t-2", Transfer("ann", "eve", 25_00, ordered_by="ann"))
-    bank.start("t-3", Transfer("ann", "bob", 2000_00, ordered_by="ann"))
-    print("t-3 waits for a second person:", bank.callback("t-3", "confirm", b'"carl"', datetime.now(UTC)))
-    for transfer_id in ("t-1", "t-2", "t-3"):
-        print(transfer_id, bank.load(transfer_id)[1].result)
-    for entry in bank.db.execute("SELECT transfer, source, target, cents FROM ledger ORDER BY id"):
-        print("ledger:", *entry)
+    with tempfile.TemporaryDirectory() as folder:
+        bank = Bank(Path(folder) / "bank.db")
+        bank.db.execute("INSERT INTO accounts VALUES ('ann', 500000, 0), ('bob', 0, 0), ('eve', 0, 1)")
+        bank.start("t-1", Transfer("ann", "bob", 25_00, ordered_by="ann"))
+        bank.start("t-2", Transfer("ann", "eve", 25_00, ordered_by="ann"))
+        bank.start("t-3", Transfer("ann", "bob", 2000_00, ordered_by="ann"))
+        print("t-3 waits for a second person:", bank.callback("t-3", "confirm", b'"carl"', datetime.now(UTC)))
+        for transfer_id in ("t-1", "t-2", "t-3"):
+            print(transfer_id, bank.load(transfer_id)[1].result)
+        for entry in bank.db.execute("SELECT transfer, source, target, cents FROM ledger ORDER BY id"):
+            print("ledger:", *entry)
+        bank.db.close()
