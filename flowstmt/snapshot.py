@@ -68,8 +68,10 @@ def _enclosed(name: bytes, version: int, data: bytes, state: bytes) -> bytes:
     return b'{"format":%d,"workflow":%b,"version":%d,"data":%b,"state":%b}' % (FORMAT, name, version, data, state)
 
 
-def load(cls: type[W], blob: bytes | bytearray | memoryview | str) -> tuple[W, State]:
+def load(cls: type[W], blob: bytes | bytearray | memoryview | str | dict[str, Any]) -> tuple[W, State]:
     """The workflow object and the state that ``dump`` wrote.
+
+    A dict is the document parsed already, as drivers hand out columns of the type ``jsonb``; it is not changed.
 
     Data of an older ``version`` goes through the class's ``migrate(data, version)`` first. ``__init__`` runs, then every
     saved field gets its saved value. Raises ``StateError`` with the JSON path of what is wrong.
@@ -113,9 +115,11 @@ def _run_of(document: dict[str, Any]) -> str:
 
 
 def _document(blob: Any) -> dict[str, Any]:
-    if not isinstance(blob, bytes | bytearray | memoryview | str):
-        raise StateError(f"a snapshot is bytes or text, not {a_kind_of(blob)}")
+    if not isinstance(blob, bytes | bytearray | memoryview | str | dict):
+        raise StateError(f"a snapshot is bytes, a text or a dict, not {a_kind_of(blob)}")
     try:
+        if isinstance(blob, dict):
+            blob = to_json(blob)  # a copy, and of nothing but what JSON can hold
         document = from_json(bytes(blob) if isinstance(blob, memoryview) else blob)
     except (ValueError, TypeError) as error:  # a TypeError: a text with lone surrogates
         raise StateError(f"the snapshot is no JSON: {error}. Was it cut off, or is it another column?") from error

@@ -716,9 +716,10 @@ def test_a_field_called_version_is_data() -> None:
 @pytest.mark.parametrize(
     ("blob", "why"),
     [
-        (None, "a snapshot is bytes or text, not None"),
-        (5, "a snapshot is bytes or text, not an int"),
-        ({}, "a snapshot is bytes or text, not a dict"),
+        (None, "a snapshot is bytes, a text or a dict, not None"),
+        (5, "a snapshot is bytes, a text or a dict, not an int"),
+        ({}, r"\$\.format: expected 1, not None"),
+        ({"format": object()}, "the snapshot is no JSON"),
         (b"", "no JSON"),
         ("", "no JSON"),
         (b"\xff\xfe", "no JSON"),
@@ -745,8 +746,18 @@ def test_what_is_no_snapshot_is_refused(blob: Any, why: str) -> None:
 
 def test_every_kind_of_text_and_bytes_is_read() -> None:
     blob = dump(Frozen([Line("é")]), fresh())
-    for same in (blob, bytearray(blob), memoryview(blob), blob.decode()):
+    for same in (blob, bytearray(blob), memoryview(blob), blob.decode(), json.loads(blob)):
         assert load(Frozen, same)[0] == Frozen([Line("é")])
+
+
+def test_a_parsed_document_is_not_changed_and_nothing_of_it_is_shared() -> None:
+    state = fresh()
+    state.threads[0].arg = {"lines": [1]}
+    document = json.loads(dump(Frozen([Line("é")]), state))
+    before = json.dumps(document)
+    _, state = load(Frozen, document)
+    state.threads[0].arg["lines"].append(2)
+    assert json.dumps(document) == before
 
 
 def test_the_workflow_is_written_twice_and_must_agree() -> None:

@@ -202,7 +202,7 @@ def _lines(*lines: str | None) -> list[str]:
     return [line for line in lines if line]
 
 
-DESCRIBED: Mapping[type[Statement], Kind] = {
+DESCRIBED: Mapping[type[Statement[Any, Any, Any]], Kind] = {
     Step: Kind(
         lambda node, s: {"action": told(s.action), "into": into(s.into), "concurrent": s.concurrent},
         lambda node, s: _line(node, called(s.action), _kept(s.into), "concurrent" * s.concurrent),

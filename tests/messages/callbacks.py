@@ -100,7 +100,7 @@ for _title, _request, _until in list[tuple[str, Any, int]](
         ("an event of a run that is over", "paid", 2),
     ]
 ):
-    REFUSALS.add(_title, lambda request=_request, until=_until: call(request, until=until))  # type: ignore[misc] # binds now
+    REFUSALS.add(_title, lambda request=_request, until=_until: call(request, until=until))
 
 
 @REFUSALS.row

@@ -197,7 +197,7 @@ for _title, _made in dict[str, Callable[[Any], Any]](
         "a via beside a handler that is one": lambda w: Wait("payment", On("paid", BothInOne(), via=BothInOne())),
     }
 ).items():
-    CALLABLES.add(_title, lambda made=_made: validate(of_object(made)))  # type: ignore[misc] # binds now
+    CALLABLES.add(_title, lambda made=_made: validate(of_object(made)))
 
 
 @CALLABLES.row

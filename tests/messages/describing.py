@@ -77,12 +77,12 @@ def a_payload_that_nothing_validates() -> None:
 
 @DESCRIBE.row
 def no_state() -> None:
-    describe.to_text(Order("tea"), Order("milk"))  # type: ignore[arg-type] # the mistake
+    describe.to_text(Order("tea"), Order("milk"))
 
 
 @DESCRIBE.row
 def a_snapshot_instead_of_a_state() -> None:
-    describe.legal(Order("tea"), b"{}")  # type: ignore[arg-type] # the mistake
+    describe.legal(Order("tea"), b"{}")
 
 
 @DESCRIBE.row

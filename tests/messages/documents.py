@@ -226,7 +226,7 @@ def put(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 
 for _title, _blob in dict[str, Any](
     {
-        "no snapshot": lambda: {"format": 1},
+        "no snapshot": lambda: 5,
         "a snapshot that was cut off": lambda: document(lambda found: None)[:50],
         "a snapshot that is no object": lambda: "[]",
         "a snapshot of a newer format": lambda: document(put("format", 2)),
@@ -251,7 +251,7 @@ for _title, _blob in dict[str, Any](
         ),
     }
 ).items():
-    READING.add(_title, lambda blob=_blob: load(Order, blob()))  # type: ignore[misc] # binds now
+    READING.add(_title, lambda blob=_blob: load(Order, blob()))
 
 
 @READING.row
@@ -407,7 +407,7 @@ for _title, _trees in dict[str, tuple[Any, ...]](
         ),
     }
 ).items():
-    POSITIONS.add(_title, lambda trees=_trees: _another(*trees))  # type: ignore[misc] # binds now
+    POSITIONS.add(_title, lambda trees=_trees: _another(*trees))
 
 
 def _item(w: Any, line: int) -> None: ...

@@ -257,7 +257,7 @@ for _title, _made in dict[str, Callable[[], Statement]](
         "a duration past the calendar": lambda: Sleep("pause", timedelta.max),
     }
 ).items():
-    ANSWERS.add(_title, lambda made=_made: run(lambda w: S(made())))  # type: ignore[misc] # binds now
+    ANSWERS.add(_title, lambda made=_made: run(lambda w: S(made())))
 
 
 class _NoTruth:
