@@ -17,6 +17,9 @@ import pytest
 
 import flowstmt.snapshot
 from flowstmt.core.state import EVENT_TRANSITIONS, RUN_TRANSITIONS, THREAD_TRANSITIONS, State, Thread, WaitEvent
+from tests.postgres import postgres
+
+__all__ = ["postgres"]
 
 Transition = tuple[str, Any, Any]
 """(class name, status before, status after)."""

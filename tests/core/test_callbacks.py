@@ -534,7 +534,9 @@ def test_a_refusal_tells_of_the_threads_that_could_take_the_event():
     with pytest.raises(NotWaitingError, match="'approve': thread 'desk:1' is Resuming at 'verdict': resume"):
         handle_callback("approve", flow, state)
     resume(flow, state)
-    with pytest.raises(NotWaitingError, match=r"nobody waits for event 'approve': no thread 'desk' lives. It would take: 'end'"):
+    with pytest.raises(
+        NotWaitingError, match=r"nobody waits for event 'approve': no thread 'desk' lives. It would take: 'end'"
+    ):
         handle_callback("approve", flow, state)
     with pytest.raises(NotWaitingError, match="'approve': thread 'main' is WaitingEvent at 'end'"):
         handle_callback(CallbackRequest("approve", thread_id="main"), flow, state)

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for the tests that want one."""
+"""A PostgreSQL server for the tests that want one: they ask for the fixture `postgres`."""
 
 from __future__ import annotations
 
