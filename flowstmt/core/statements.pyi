@@ -20,7 +20,8 @@ last: ``Statement[Item, object, object]`` in instance style, ``Statement[Order, 
 their own type. ``Case`` and ``Default`` are kept in a ``Switch`` in the same way.
 
 Of overloads that don't fit, mypy tells about the first that looks similar: they stand in an order that makes it say what
-most people will have meant. pyright tells about the last one of those that get furthest.
+most people will have meant. pyright tells about the last one of those that get furthest. mypy also looks at a body once for
+every overload that it tries, and so on inside of it: what most calls match has to come early.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Sized
@@ -477,6 +478,17 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
     @overload
     def __new__(
         cls,
+        event: str,
+        handler: Statement[_FirstT, _SecondT, _StyleT] | _Handles[Any] | None = None,
+        *body: Statement[_FirstT, _SecondT, _StyleT],
+        into: str | Callable[..., Answer] | None = None,
+        via: _Via = None,
+        schema: dict[str, Any] | bool | None = None,
+        was: _Was = (),
+    ) -> On[_FirstT, _SecondT, _StyleT]: ...
+    @overload
+    def __new__(
+        cls,
         event: Event[_GivenT, _ResultT],
         handler: Callable[[_GivenT], Awaitable[_ResultT] | _ResultT],
         *body: Statement[_FirstT, _SecondT, _StyleT],
@@ -485,6 +497,41 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
         schema: dict[str, Any] | bool | None = None,
         was: _Was = (),
     ) -> On[_FirstT, _SecondT, _StyleT | InstanceStyle]: ...
+    @overload
+    def __new__(
+        cls,
+        event: str,
+        handler: Callable[[Any], object],
+        *body: Statement[_FirstT, _SecondT, _StyleT],
+        into: str | Callable[..., Answer] | None = None,
+        via: _Via = None,
+        schema: dict[str, Any] | bool | None = None,
+        was: _Was = (),
+    ) -> On[_FirstT, _SecondT, _StyleT]: ...
+    @overload
+    def __new__(
+        cls,
+        event: str,
+        handler: _BareAction,
+        *body: Statement[_FirstT, _SecondT, _StyleT],
+        into: str | Callable[..., Answer] | None = None,
+        via: _Via = None,
+        schema: dict[str, Any] | bool | None = None,
+        was: _Was = (),
+    ) -> On[_FirstT, _SecondT, _StyleT | InstanceStyle]: ...
+    @overload
+    def __new__(
+        cls,
+        event: str,
+        handler: Callable[[_FirstT, Any], object]
+        | Callable[[Any, _FirstT], object]
+        | Callable[[_FirstT, Any, _SecondT], object],
+        *body: Statement[_FirstT, _SecondT, _StyleT],
+        into: str | Callable[..., Answer] | None = None,
+        via: _Via = None,
+        schema: dict[str, Any] | bool | None = None,
+        was: _Was = (),
+    ) -> On[_FirstT, _SecondT, _StyleT]: ...
     @overload
     def __new__(
         cls,
@@ -531,52 +578,6 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
         | Callable[[_FirstT, _GivenT], Answer]
         | Callable[[_FirstT, _GivenT, _SecondT], Answer]
         | None = None,
-        via: _Via = None,
-        schema: dict[str, Any] | bool | None = None,
-        was: _Was = (),
-    ) -> On[_FirstT, _SecondT, _StyleT]: ...
-    @overload
-    def __new__(
-        cls,
-        event: str,
-        handler: Statement[_FirstT, _SecondT, _StyleT] | _Handles[Any] | None = None,
-        *body: Statement[_FirstT, _SecondT, _StyleT],
-        into: str | Callable[..., Answer] | None = None,
-        via: _Via = None,
-        schema: dict[str, Any] | bool | None = None,
-        was: _Was = (),
-    ) -> On[_FirstT, _SecondT, _StyleT]: ...
-    @overload
-    def __new__(
-        cls,
-        event: str,
-        handler: Callable[[Any], object],
-        *body: Statement[_FirstT, _SecondT, _StyleT],
-        into: str | Callable[..., Answer] | None = None,
-        via: _Via = None,
-        schema: dict[str, Any] | bool | None = None,
-        was: _Was = (),
-    ) -> On[_FirstT, _SecondT, _StyleT]: ...
-    @overload
-    def __new__(
-        cls,
-        event: str,
-        handler: _BareAction,
-        *body: Statement[_FirstT, _SecondT, _StyleT],
-        into: str | Callable[..., Answer] | None = None,
-        via: _Via = None,
-        schema: dict[str, Any] | bool | None = None,
-        was: _Was = (),
-    ) -> On[_FirstT, _SecondT, _StyleT | InstanceStyle]: ...
-    @overload
-    def __new__(
-        cls,
-        event: str,
-        handler: Callable[[_FirstT, Any], object]
-        | Callable[[Any, _FirstT], object]
-        | Callable[[_FirstT, Any, _SecondT], object],
-        *body: Statement[_FirstT, _SecondT, _StyleT],
-        into: str | Callable[..., Answer] | None = None,
         via: _Via = None,
         schema: dict[str, Any] | bool | None = None,
         was: _Was = (),
