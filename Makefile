@@ -34,7 +34,7 @@ lint: $(DEV)  ## check format, rules, types and imports
 	$(PY) -m ruff check .
 	$(PY) -m mypy $(wildcard flowstmt tests examples benchmarks docs)
 	$(PY) -m mypy flowstmt/core/statements.py
-	$(PY) -m pyright examples
+	$(PY) -m pyright --pythonpath $(PY) examples
 	$(VENV)/bin/lint-imports
 
 format: $(DEV)  ## put code into the format that lint wants
