@@ -196,15 +196,19 @@ class Beside:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
-    async def news(self) -> None:
-        """Return as soon as an action has landed or a callback waits. Cancelling it changes nothing."""
+    async def news(self, seconds: float | None) -> None:
+        """Return once an action has landed, a callback waits, or so many seconds are over. Cancelling it changes nothing."""
         if self.landed or self.waiting:
             return
-        self._news = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._news = loop.create_future()
+        alarm = None if seconds is None else loop.call_later(seconds, self._tell)
         try:
             await self._news
         finally:
             self._news = None
+            if alarm is not None:
+                alarm.cancel()
 
     async def breathe(self) -> None:
         """Let what is in flight go on: actions of other threads that never wait would keep it from its turn for ever."""

@@ -160,7 +160,9 @@ def _rounds_beside(run: Run, max_steps: int) -> Asks:
             # Since the look at the callbacks nothing was awaited: none can come too late.
             return _status(run)
         else:
-            yield beside.news, ()
+            yield beside.news, (run.seconds_until(machine.next_timer()),)
+            if not beside.landed and not beside.waiting:
+                yield from _timers(run)
         if beside is not None and beside.landed:
             yield from _land(run, beside)
 
@@ -285,6 +287,14 @@ def _aftermath(run: Run) -> Asks:
         yield run.beside.drop, ()
     if run.machine.outside_work(run.tried) is not None:
         yield from _outside(run)
+
+
+def _timers(run: Run) -> Asks:
+    """Let time move threads while nothing but actions in flight goes on."""
+    now = run.clock()
+    if run.machine.settle(now):
+        yield from run.checkpoint(AFTER_RESUME, now)
+        yield from _aftermath(run)
 
 
 def _callbacks(run: Run, beside: Beside) -> Asks:

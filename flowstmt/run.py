@@ -74,6 +74,13 @@ class Run(Caller):
             current.over = True
             CURRENT.reset(token)
 
+    def seconds_until(self, instant: datetime | None) -> float | None:
+        """How long to wait for an instant; None where waiting does not make it come."""
+        if instant is None or self.clock is not _now:
+            return None
+        seconds: float = (instant - self.clock()).total_seconds()
+        return max(0.0, seconds)
+
     def checkpoint(self, kind: CheckpointType, now: datetime, thread: Thread | None = None) -> Asks:
         """Bring the state up to date and save it."""
         self.machine.checkpoint(now)

@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -31,10 +31,12 @@ from flowstmt import (
     Return,
     S,
     SetupError,
+    Sleep,
     State,
     StateError,
     Step,
     StepError,
+    Timeout,
     Wait,
     WaitFor,
     WorkflowFinishedError,
@@ -47,8 +49,8 @@ from flowstmt import (
     validate,
 )
 from flowstmt import drive as drivers
-from flowstmt.testing import Callback, CrashError, Harness, explore
-from tests.interleavings import World, every_interleaving
+from flowstmt.testing import START, Callback, CrashError, Harness, explore
+from tests.interleavings import Loop, World, every_interleaving
 
 
 @pytest.fixture(autouse=True)
@@ -1870,3 +1872,137 @@ def test_an_object_that_cannot_be_copied_is_refused_before_a_concurrent_step():
         match=r"run 'r', thread 'main', step 'go': copying a Single .* raised TypeError: there is only one",
     ):
         resume(Single(), State.new("r", "Single"))
+
+
+# --- timers beside actions in flight ---
+
+
+class Closed:
+    def setup(self, request: Any) -> None:
+        raise OSError("closed")
+
+
+@dataclass
+class Hasty:
+    """An answer that may take longer than anybody wants to wait."""
+
+    after: timedelta
+    via: Any = field(default=None, metadata={"transient": True})
+    sleeps: bool = False
+    world: Any = field(default=None, metadata={"transient": True})
+
+    def definition(self):
+        return S(
+            Go("asker", Step("ask", self.ask, concurrent=True)),
+            If("sleeps", self.sleeps, Sleep("nap", self.after)).else_(
+                Wait("patience", On("enough", via=self.via), Timeout("late", self.after))
+            ),
+            Step("give up", lambda: None),
+            Return("late"),
+        )
+
+    async def ask(self) -> None:
+        if self.world is None:
+            await asyncio.Event().wait()
+        else:
+            await self.world.gate("ask")
+
+
+def test_a_timer_fires_while_only_actions_in_flight_go_on():
+    flow, state, saves = Hasty(timedelta(milliseconds=5)), State.new("r", "Hasty"), []
+
+    async def main() -> None:
+        async with asyncio.timeout(60):
+            await resume_async(flow, state, lambda kind: saves.append(str(kind)), concurrency=2)
+
+    asyncio.run(main())
+    assert (state.status, state.result) == ("Finished", "late")
+    assert saves == ["afterResume", "afterResume", "afterStep"]
+    assert [note["step"] for note in state.notes] == ["ask"]
+
+
+class Eager(Loop):
+    """Its alarms ring too early, at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alarms: list[float] = []
+
+    def call_later(self, delay: float, callback: Any, *args: Any) -> Any:
+        self.alarms.append(delay)
+        self.call_soon(callback, *args)
+        return asyncio.Future(loop=self)  # type: ignore[arg-type] # something that can be cancelled
+
+
+def eagerly(flow: Hasty, state: State, now: datetime | None = None) -> tuple[list[float], BaseException | None]:
+    """Resume where alarms ring too early; the action in flight ends when nothing else can happen."""
+    flow.world = World(lambda options: 0)
+    flow.world.loop = loop = Eager()
+    task = flow.world.spawn(resume_async(flow, state, concurrency=2, now=now))
+    flow.world.play()
+    return loop.alarms, task.exception()
+
+
+def test_an_alarm_that_rings_too_early_is_set_again():
+    flow, state = Hasty(timedelta(milliseconds=5)), State.new("r", "Hasty")
+    alarms, error = eagerly(flow, state)
+    assert (error, state.status, state.result) == (None, "Finished", "late")
+    assert len(alarms) > 1
+    assert all(0 <= seconds <= 0.005 for seconds in alarms)
+
+
+def test_with_a_given_now_no_timer_fires_beside_actions_in_flight():
+    flow, state = Hasty(timedelta(milliseconds=5)), State.new("r", "Hasty", START)
+    assert eagerly(flow, state, START) == ([], None)
+    assert (state.status, state.wake_at) == ("Waiting", START + timedelta(milliseconds=5))
+
+
+def test_the_next_try_of_a_setup_is_no_timer():
+    class Patient(Hasty):
+        def definition(self):
+            return S(Go("asker", Step("ask", self.ask, concurrent=True)), Wait("patience", On("enough", via=self.via)))
+
+    alarms, error = eagerly(Patient(timedelta(), Closed()), State.new("r", "Patient"))
+    assert alarms == []
+    assert isinstance(error, SetupError)
+
+
+def test_a_timer_fires_beside_a_setup_that_failed():
+    state = State.new("r", "Hasty")
+    alarms, error = eagerly(Hasty(timedelta(milliseconds=5), Closed()), state)
+    assert alarms
+    assert isinstance(error, SetupError)
+    assert state.result == "late"
+
+
+def test_a_sleep_is_over_beside_actions_in_flight():
+    flow, state = Hasty(timedelta(milliseconds=5), sleeps=True), State.new("r", "Hasty")
+    assert eagerly(flow, state)[1] is None
+    assert state.result == "late"
+
+
+def test_a_sleep_is_over_beside_a_teardown_that_failed_and_actions_in_flight():
+    class Open:
+        def teardown(self, request: Any, handled: bool) -> None:
+            raise OSError("stuck")
+
+    class Napping(Hasty):
+        def definition(self):
+            return S(
+                Go("asker", Step("ask", self.ask, concurrent=True)),
+                Wait("door", On("enter", via=self.via)),
+                Sleep("nap", self.after),
+                Return("late"),
+            )
+
+    flow, state = Napping(timedelta(milliseconds=5), Open()), State.new("r", "Napping")
+
+    async def enter() -> None:
+        await resume_async(flow, state, max_steps=0)
+        await handle_callback_async("enter", flow, state)
+
+    asyncio.run(enter())
+    alarms, error = eagerly(flow, state)
+    assert (error, state.result) == (None, "late")
+    assert alarms
+    assert state.threads[0].events[0].status == "TeardownError"

@@ -34,7 +34,7 @@ from flowstmt.core.state import (
 from flowstmt.core.statements import On, Timeout
 from flowstmt.errors import a_kind_of
 
-__all__ = ["NEEDS_TEARDOWN", "TO_DO_NOW", "Events", "event_key"]
+__all__ = ["NEEDS_TEARDOWN", "TO_DO_NOW", "Events", "event_key", "is_timer"]
 
 _NEEDS_SETUP = (PENDING_SETUP, SETUP_ERROR)
 NEEDS_TEARDOWN = (PENDING_TEARDOWN, TEARDOWN_ERROR)
@@ -89,7 +89,7 @@ class Events(Answers):
             if event.status in NEEDS_TEARDOWN:
                 left.append(event)
                 continue
-            if not event.type or _is_timer(event):
+            if not event.type or is_timer(event):
                 continue  # a plain function, a timer: nothing outside
             node = self.program.event(self.program.by_name[thread.position], event.name)
             via = None if node is None else via_of(self.values[node.index])
@@ -147,7 +147,7 @@ class Events(Answers):
         kept: list[WaitEvent] = []
         lost: list[WaitEvent] = []
         for event in thread.events:
-            stays = event.status in NEEDS_TEARDOWN or (event.name, _is_timer(event)) in declared
+            stays = event.status in NEEDS_TEARDOWN or (event.name, is_timer(event)) in declared
             (kept if stays else lost).append(event)
         thread.events = lost
         thread.events = [*kept, *self._closed(thread, None), *added]
@@ -212,13 +212,14 @@ def _nothing(_: CallbackRequest) -> None:
     """A setup that is not needed any more."""
 
 
-def _is_timer(event: WaitEvent) -> bool:
+def is_timer(event: WaitEvent) -> bool:
+    """Whether time fires an event."""
     # Before it is set up or torn down, an event with a via has a due_at as well: that of its next try.
     return event.status is SET_UP and event.due_at is not None
 
 
 def _awaited(thread: Thread) -> Names:
-    return {(event.name, _is_timer(event)) for event in thread.events if event.status not in NEEDS_TEARDOWN}
+    return {(event.name, is_timer(event)) for event in thread.events if event.status not in NEEDS_TEARDOWN}
 
 
 def _declared(wait: Node) -> Names:

@@ -27,7 +27,7 @@ from inspect import iscoroutine
 from typing import Any, TypeAlias
 
 from flowstmt.core.agenda import Agenda
-from flowstmt.core.events import TO_DO_NOW
+from flowstmt.core.events import TO_DO_NOW, is_timer
 from flowstmt.core.journal import keep, roll_back
 from flowstmt.core.moves import Moves
 from flowstmt.core.nodes import Node
@@ -271,6 +271,17 @@ class Machine(Moves):
                             at = agenda.place(thread)
             at += 1
         return moved
+
+    def next_timer(self) -> datetime | None:
+        """The first instant from which time alone lets a thread move."""
+        threads = self._not_quiet()
+        due = [] if self._agenda is None or threads is self.state.threads else [self._agenda.due_at]
+        for thread in threads:
+            if thread.status is WAITING_TIME:
+                due.append(thread.due_at)
+            elif thread.status is WAITING_EVENT:
+                due += [event.due_at for event in thread.events if is_timer(event)]
+        return min(filter(None, due), default=None)
 
     def checkpoint(self, now: datetime) -> None:
         """Bring what the outside reads (status, ``wake_at``, revision) up to date, before a save."""
