@@ -143,9 +143,10 @@ def smaller(svg: str) -> str:
     svg = re.sub(r"(?<=\d)\.(\d)\d+", r".\1", svg)
     svg = re.sub(r'(?<= d=")[^"]+(?="[^>]*(?: stroke-width="0"| stroke-dasharray="0 0"))', _straightened, svg)
     svg = re.sub(r"@keyframes [\w-]+\{[^{}]*\{[^{}]*\}\}", "", svg)
-    width = re.search(r"max-width: ([\d.]+)px", svg)
-    size = f"width: 100%; max-width: {width[1]}px" if width else "width: 100%"
-    return re.sub(r'style="max-width:[^"]*"', f'style="{size}; background: #ffffff"', svg, count=1) + "\n"
+    # A page shows an image in the size that it says it has; without one, as wide as the page.
+    width, height = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)[0]
+    svg = re.sub(r'width="100%"', f'width="{width}" height="{height}"', svg, count=1)
+    return re.sub(r'style="max-width:[^"]*"', 'style="background: #ffffff"', svg, count=1) + "\n"
 
 
 def _straightened(outline: re.Match[str]) -> str:
