@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.metadata import version
 
@@ -126,3 +127,18 @@ def test_the_page_of_the_comparison_holds_what_was_measured():
     assert "with `make compare` on Python" in measured
     shown = {cells[1].strip() for line in measured.splitlines() if len(cells := line.split("|")) > 2}
     assert {one.name for one in CONTENDERS} <= shown
+
+
+def test_the_readme_shows_figures_of_that_page():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
+    rows = {(line.split(" | ")[0].strip("| "), line) for line in page.splitlines() if line.startswith("| ")}
+    shown = re.search(r"^\| saved durably .*?\n\n", readme, re.MULTILINE | re.DOTALL)
+    assert shown is not None
+    lines = [[cell.strip() for cell in line.strip("| ").split("|")] for line in shown[0].strip().splitlines()[2:]]
+    assert len(lines) > 5
+    for name, *cells in lines:
+        product = name.split(",")[0]
+        there = [line for row, line in rows if row == product]
+        for cell in filter(None, cells):
+            assert any(f"| {cell} |" in line for line in there), f"{cell} of {name} is not in docs/comparison.md"
