@@ -102,13 +102,17 @@ class Transfer:
     # Actions write to the bank's tables, and know nothing of the transaction in which they do.
 
     def reserve(self) -> str | None:
+        if TRANSIT in (self.source, self.target):
+            return f"account {TRANSIT!r} is the bank's own"  # what it holds belongs to other transfers
         return book(self.source, TRANSIT, self.cents)
 
     def deposit(self) -> str | None:
         return book(TRANSIT, self.target, self.cents)
 
     def give_back(self) -> None:
-        book(TRANSIT, self.source, self.cents, even_if_frozen=True)
+        refusal = book(TRANSIT, self.source, self.cents, even_if_frozen=True)
+        if refusal is not None:
+            raise RuntimeError(f"the money can't go back: {refusal}")  # it stays in transit, and `wake` tries again
 
     def expire(self) -> str:
         return "nobody confirmed"

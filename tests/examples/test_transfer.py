@@ -81,6 +81,8 @@ LARGE: dict[str, Any] = {"source": "ann", "target": "bob", "cents": 2000_00, "or
             "given back: there is no account 'nobody'",
             [("ann", TRANSIT), (TRANSIT, "ann")],
         ),
+        ({"cents": 1, "source": TRANSIT}, [], "refused: account 'in transit' is the bank's own", []),
+        ({"cents": 1, "target": TRANSIT}, [], "refused: account 'in transit' is the bank's own", []),
         ({"cents": 9000_00}, [], "refused: account 'ann' has only 5000.00", []),
         (
             {},
@@ -225,3 +227,15 @@ def test_a_confirmation_after_the_two_days_is_too_late_though_nobody_has_moved_t
     with pytest.raises(WorkflowFinishedError):
         bank.callback("t-1", "confirm", b'"carl"', NOON + timedelta(days=2))
     assert bank.load("t-1")[1].result == "given back: nobody confirmed"
+
+
+def test_what_can_not_be_given_back_stays_in_transit_until_it_can(bank, caplog):
+    bank.start("t-1", Transfer(**LARGE), NOON)
+    bank.db.execute("UPDATE accounts SET name = 'anne' WHERE name = 'ann'")
+    bank.callback("t-1", "reject", b'"carl"', NOON)
+    assert "the money can't go back: there is no account 'ann'" in caplog.text
+    assert (bank.load("t-1")[1].result, ledger(bank)) == (None, [("ann", TRANSIT, 2000_00)])
+    bank.db.execute("UPDATE accounts SET name = 'ann' WHERE name = 'anne'")
+    assert bank.wake(NOON) == ["t-1"]
+    assert bank.load("t-1")[1].result == "given back: rejected by carl"
+    assert ledger(bank) == [("ann", TRANSIT, 2000_00), (TRANSIT, "ann", 2000_00)]
