@@ -233,7 +233,11 @@ class Bank:
         """Move every transfer that can do something by itself: one whose process died, one whose time has come."""
         due = self.db.execute("SELECT id FROM transfers WHERE wake_at <= ? ORDER BY wake_at", (now.timestamp(),)).fetchall()
         for (transfer_id,) in due:
-            self.move(transfer_id, now)
+            try:
+                self.move(transfer_id, now)
+            except FlowstmtError:
+                # Its snapshot can't be read any more, say. Those behind it can.
+                log.exception("%s needs somebody to look at it", transfer_id)
         return [transfer_id for (transfer_id,) in due]
 
 

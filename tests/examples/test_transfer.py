@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from examples.transfer import SCHEMA, TRANSIT, Bank, Transfer
-from flowstmt import Current, RefusedError, State, WorkflowFinishedError, current, validate
+from flowstmt import Current, RefusedError, State, WorkflowFinishedError, current, dump, validate
 from flowstmt.testing import Advance, Callback, explore
 from tests.examples.transfer_killed import NOON, check, prepare
 
@@ -239,3 +239,12 @@ def test_what_can_not_be_given_back_stays_in_transit_until_it_can(bank, caplog):
     assert bank.wake(NOON) == ["t-1"]
     assert bank.load("t-1")[1].result == "given back: rejected by carl"
     assert ledger(bank) == [("ann", TRANSIT, 2000_00), (TRANSIT, "ann", 2000_00)]
+
+
+def test_a_transfer_that_can_not_be_read_keeps_nobody_from_those_behind_it(bank, caplog):
+    bank.db.execute("INSERT INTO transfers VALUES ('t-0', 0, 0, x'7B7D')")
+    state = State.new("t-1", "Transfer", NOON)
+    bank.db.execute("INSERT INTO transfers VALUES ('t-1', 0, 1, ?)", (dump(Transfer("ann", "bob", 1_00, "ann"), state),))
+    bank.wake(NOON)
+    assert "t-0 needs somebody to look at it" in caplog.text
+    assert bank.load("t-1")[1].result == "done"
