@@ -35,6 +35,7 @@ from flowstmt import (
     FlowstmtError,
     SetupError,
     State,
+    StateError,
     current,
     dump,
     handle_callback,
@@ -82,6 +83,8 @@ def start(run_id: str, work: Any, now: datetime | None = None) -> None:
 
 
 def load_run(run: Run) -> tuple[Any, State]:
+    if run.workflow not in WORKFLOWS:
+        raise StateError(f"run {run.id!r}: there is no workflow {run.workflow!r} here")
     return load(WORKFLOWS[run.workflow], run.snapshot)
 
 
@@ -149,13 +152,13 @@ def work(now: datetime | None = None, deps: Any = None) -> bool:
         if run is None:
             return False
         Run.objects.filter(id=run.id).update(wake_at=(now or datetime.now(UTC)) + LEASE)
-    work, state = load_run(run)
     try:
+        work, state = load_run(run)
         resume(work, state, saver(work, state, LEASE), now=now, deps=deps)
     except ConflictError:
-        log.info("%s was called back meanwhile: it is due again, for whoever comes next", state.run_id)
+        log.info("%s was called back meanwhile: it is due again, for whoever comes next", run.id)
     except FlowstmtError:
-        log.exception("%s can't go on now; it is due again when the lease is over", state.run_id)
+        log.exception("%s can't go on now; it is due again when the lease is over", run.id)
     return True
 
 
@@ -184,10 +187,10 @@ def work_locked(now: datetime | None = None, deps: Any = None) -> bool:
         run = due_runs(now).first()
         if run is None:
             return False
-        work, state = load_run(run)
-        revision = state.revision
         try:
             with transaction.atomic():  # so that the lock stays when what a failed action has written is rolled back
+                work, state = load_run(run)
+                revision = state.revision
                 settle(work, state, None, now, deps)
                 # A decision is stored before the action that it leads to. So if there was one, that is all for now.
                 if state.revision == revision:

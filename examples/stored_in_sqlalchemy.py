@@ -31,6 +31,7 @@ from flowstmt import (
     FlowstmtError,
     SetupError,
     State,
+    StateError,
     current,
     dump,
     handle_callback,
@@ -143,17 +144,17 @@ class Runs:
         instant = now or datetime.now(UTC)
         due = select(Run.id).where(Run.wake_at <= instant).order_by(Run.wake_at).limit(1).with_for_update(skip_locked=True)
         claim = update(Run).where(Run.id == due.scalar_subquery()).values(wake_at=instant + LEASE)
-        with Session(self.engine) as session, session.begin():
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
             run = session.scalar(claim.returning(Run))
             if run is None:
                 return False
-            work, state = loaded(run)
         try:
+            work, state = loaded(run)
             resume(work, state, self.saver(work, state, LEASE), now=now, deps=self.deps)
         except ConflictError:
-            log.info("%s was called back meanwhile: it is due again, for whoever comes next", state.run_id)
+            log.info("%s was called back meanwhile: it is due again, for whoever comes next", run.id)
         except FlowstmtError:
-            log.exception("%s can't go on now; it is due again when the lease is over", state.run_id)
+            log.exception("%s can't go on now; it is due again when the lease is over", run.id)
         return True
 
     # --- pessimistic ---
@@ -181,10 +182,10 @@ class Runs:
             run = session.scalar(due)
             if run is None:
                 return False
-            work, state = loaded(run)
-            revision = state.revision
             try:
                 with session.begin_nested():  # so that the lock stays when what a failed action has written is rolled back
+                    work, state = loaded(run)
+                    revision = state.revision
                     self.settle(work, state, None, now)
                     # A decision is stored before the action that it leads to. So if there was one, that is all for now.
                     if state.revision == revision:
@@ -204,4 +205,6 @@ def columns(work: Any, state: State, lease: timedelta | None = None) -> dict[str
 
 
 def loaded(run: Run) -> tuple[Any, State]:
+    if run.workflow not in WORKFLOWS:
+        raise StateError(f"run {run.id!r}: there is no workflow {run.workflow!r} here")
     return load(WORKFLOWS[run.workflow], run.snapshot)

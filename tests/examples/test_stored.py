@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,21 @@ def test_a_run_that_fails_keeps_nobody_from_the_others_and_is_tried_again_later(
     assert archive.puts == ["claim-1", "claim-2"]
 
 
+@every_way
+@every_example
+@pytest.mark.parametrize("broken", ["snapshot = x'7B7D'", "workflow = 'Gone'"])
+def test_a_run_that_can_not_be_read_keeps_nobody_from_the_others(broken, example, way, open_store, folder, archive, caplog):
+    store = open_store(example, way)
+    for claim in ("claim-1", "claim-2"):
+        store.start(claim, Claim(), NOON)
+    store.callback("claim-2", "document", letter("a"), NOON)
+    with closing(sqlite3.connect(folder / "runs.db", isolation_level=None)) as db:
+        db.execute(f"UPDATE {'runs' if example == 'sqlalchemy' else 'runs_run'} SET {broken} WHERE id = 'claim-1'")
+    work_off(store)
+    assert "claim-1 can't go on now" in caplog.text
+    assert archive.puts == ["a"]
+
+
 @every_example
 @pytest.mark.parametrize("instant", range(4))
 def test_a_callback_that_overtakes_a_worker_is_kept_and_the_worker_drops_out(example, instant, open_store, archive, caplog):
@@ -256,7 +273,7 @@ def test_a_locked_run_is_passed_by_workers_and_waited_for_by_callbacks(example, 
         inside.set()
         assert go_on.wait(30)
 
-    def closing(call: Callable[[], Any]) -> Any:
+    def leaving(call: Callable[[], Any]) -> Any:
         try:
             return call()
         finally:
@@ -267,13 +284,13 @@ def test_a_locked_run_is_passed_by_workers_and_waited_for_by_callbacks(example, 
 
     archive.during = hold
     with ThreadPoolExecutor() as threads:
-        worker = threads.submit(closing, work)
+        worker = threads.submit(leaving, work)
         try:
             assert inside.wait(30)
             work()  # the other claim, without waiting for the one that is held
             (other,) = archive.puts
             (held,) = {"claim-1", "claim-2"} - {other}
-            waiting = threads.submit(closing, lambda: store.callback(held, "document", letter("b"), NOON))
+            waiting = threads.submit(leaving, lambda: store.callback(held, "document", letter("b"), NOON))
             wait_for_a_lock(postgres.server)
             assert not waiting.done()
         finally:
