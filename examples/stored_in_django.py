@@ -101,10 +101,12 @@ def columns(work: Any, state: State, lease: timedelta | None = None) -> dict[str
     return {"status": state.status, "revision": state.revision, "wake_at": wake_at, "snapshot": dump(work, state)}
 
 
-def settle(work: Any, state: State, save: Callable[..., None] | None, now: datetime | None, deps: Any) -> None:
+def settle(
+    work: Any, state: State, save: Callable[..., None] | None, now: datetime | None, deps: Any, max_steps: int = 0
+) -> None:
     """Only move: to the wait, if a callback or a dead process has left the run before it; past it, if its time is over."""
     try:
-        resume(work, state, save, max_steps=0, now=now, deps=deps)
+        resume(work, state, save, max_steps=max_steps, now=now, deps=deps)
     except SetupError:
         log.exception("%s can be called back all the same", state.run_id)
 
@@ -194,7 +196,7 @@ def work_locked(now: datetime | None = None, deps: Any = None) -> bool:
                 settle(work, state, None, now, deps)
                 # A decision is stored before the action that it leads to. So if there was one, that is all for now.
                 if state.revision == revision:
-                    resume(work, state, max_steps=1, now=now, deps=deps)
+                    settle(work, state, None, now, deps, max_steps=1)
                 write(work, state, revision)
         except FlowstmtError:
             log.exception("%s can't go on now; it is due again in %s", run.id, LEASE)

@@ -103,10 +103,12 @@ class Runs:
         if session.scalar(unmoved.values(**columns(work, state, lease)).returning(Run.id)) is None:
             raise ConflictError(f"{state.run_id} was moved by somebody else since revision {revision}: load it again")
 
-    def settle(self, work: Any, state: State, save: Callable[..., None] | None, now: datetime | None) -> None:
+    def settle(
+        self, work: Any, state: State, save: Callable[..., None] | None, now: datetime | None, max_steps: int = 0
+    ) -> None:
         """Only move: to the wait, if a callback or a dead process has left the run before it; past it, if its time is over."""
         try:
-            resume(work, state, save, max_steps=0, now=now, deps=self.deps)
+            resume(work, state, save, max_steps=max_steps, now=now, deps=self.deps)
         except SetupError:
             log.exception("%s can be called back all the same", state.run_id)
 
@@ -189,7 +191,7 @@ class Runs:
                     self.settle(work, state, None, now)
                     # A decision is stored before the action that it leads to. So if there was one, that is all for now.
                     if state.revision == revision:
-                        resume(work, state, max_steps=1, now=now, deps=self.deps)
+                        self.settle(work, state, None, now, max_steps=1)
                     self.write(session, work, state, revision)
             except FlowstmtError:
                 log.exception("%s can't go on now; it is due again in %s", run.id, LEASE)

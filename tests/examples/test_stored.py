@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,18 @@ import psycopg
 import pytest
 
 from examples.claim import Claim, Document
-from flowstmt import NotWaitingError, WorkflowFinishedError, validate
+from flowstmt import (
+    CallbackRequest,
+    NotWaitingError,
+    On,
+    S,
+    Statement,
+    Step,
+    Wait,
+    WorkflowFinishedError,
+    current,
+    validate,
+)
 from flowstmt.testing import Advance, Callback, explore
 from tests.examples.mortal import MEMORY
 from tests.examples.race import KILLS, Store
@@ -179,6 +191,32 @@ def test_a_run_that_can_not_be_read_keeps_nobody_from_the_others(broken, example
     work_off(store)
     assert "claim-1 can't go on now" in caplog.text
     assert archive.puts == ["a"]
+
+
+class Door:
+    def setup(self, request: CallbackRequest) -> None:
+        raise OSError("nobody is at home")
+
+
+@dataclass
+class Visit:
+    def definition(self) -> Statement:
+        return S(Step("ring", self.ring), Wait("door", On("opened", via=Door())))
+
+    def ring(self) -> None:
+        current().deps.puts.append(current().idempotency_key)
+
+
+@every_way
+@every_example
+def test_an_event_that_can_not_be_set_up_undoes_no_action(example, way, open_store, archive, monkeypatch):
+    store = open_store(example, way)
+    monkeypatch.setitem(sys.modules[f"examples.stored_in_{example}"].WORKFLOWS, "Visit", Visit)
+    store.start("visit-1", Visit(), NOON)
+    for now in (NOON, NOON + LEASE):
+        work_off(store, now)
+        assert len(archive.puts) == 1
+    store.callback("visit-1", "opened", now=NOON)
 
 
 @every_example
