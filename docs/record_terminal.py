@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from time import monotonic
 from typing import NamedTuple
 from xml.sax.saxutils import escape
@@ -39,7 +40,9 @@ def play(folder: Path) -> Iterator[Line]:
     """Run the commands of the quick start, and tell what their terminal shows."""
     blocks = FENCE.findall(PAGE.read_text(encoding="utf-8"))
     (folder / "shop.py").write_text(next(source for language, source in blocks if language == "python"), encoding="utf-8")
-    (folder / "python").symlink_to(sys.executable)
+    python = folder / "python"  # no link: by its own path alone does a Python know which environment it belongs to
+    python.write_text(f'#!/bin/sh\nexec {quote(sys.executable)} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
     for language, source in blocks:
         if language == "sh" and "shop.py" in source:
             command = source.strip()

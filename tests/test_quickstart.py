@@ -9,6 +9,7 @@ import sys
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
+from shlex import quote
 
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -18,7 +19,9 @@ def test_every_command_prints_what_the_quick_start_says(tmp_path):
     blocks = FENCE.findall((ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8"))
     (program,) = [source for language, source in blocks if language == "python"]
     (tmp_path / "shop.py").write_text(program, encoding="utf-8")
-    (tmp_path / "python").symlink_to(sys.executable)
+    python = tmp_path / "python"  # no link: by its own path alone does a Python know which environment it belongs to
+    python.write_text(f'#!/bin/sh\nexec {quote(sys.executable)} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
     paths = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
     environment = {**os.environ, "PATH": paths, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     shown = [
