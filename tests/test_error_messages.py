@@ -13,6 +13,7 @@ import pytest
 
 import flowstmt
 from flowstmt import FlowstmtError, errors
+from tests.blocks import sources
 from tests.messages.page import PAGE, Found, page, provoked
 from tests.messages.sites import places, texts
 
@@ -76,8 +77,7 @@ def test_every_class_of_error_is_on_the_page(found: list[Found]) -> None:
 
 def test_the_guide_shows_messages_as_they_are_printed(found: list[Found]) -> None:
     said = {text for row in found for text in row.what.said}
-    blocks = re.findall(r"^```text\n(.*?)\n```$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    tree, *examples = blocks
+    tree, *examples = [source.removesuffix("\n") for source in sources(GUIDE, "text")]
     assert tree.startswith("FlowstmtError\n")
     assert [example for example in examples if example not in said] == []
     assert len(examples) >= 10

@@ -11,13 +11,14 @@ from itertools import pairwise
 from pathlib import Path
 from shlex import quote
 
+from tests.blocks import blocks, sources
+
 ROOT = Path(__file__).parent.parent
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGE = ROOT / "docs" / "quickstart.md"
 
 
 def test_every_command_prints_what_the_quick_start_says(tmp_path):
-    blocks = FENCE.findall((ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8"))
-    (program,) = [source for language, source in blocks if language == "python"]
+    (program,) = sources(PAGE, "python")
     (tmp_path / "shop.py").write_text(program, encoding="utf-8")
     python = tmp_path / "python"  # no link: by its own path alone does a Python know which environment it belongs to
     python.write_text(f'#!/bin/sh\nexec {quote(sys.executable)} "$@"\n', encoding="utf-8")
@@ -25,11 +26,11 @@ def test_every_command_prints_what_the_quick_start_says(tmp_path):
     paths = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
     environment = {**os.environ, "PATH": paths, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     shown = [
-        (command, expected)
-        for (language, command), (next_language, expected) in pairwise(blocks)
-        if (language, next_language) == ("sh", "text")
+        (block.source, following.source)
+        for block, following in pairwise(blocks(PAGE))
+        if (block.language, following.language) == ("sh", "text")
     ]
-    assert len(shown) == sum(language == "text" for language, _ in blocks) > 5
+    assert len(shown) == len(sources(PAGE, "text")) > 5
     for command, expected in shown:
         done = subprocess.run(
             ["sh", "-c", command],
@@ -44,9 +45,8 @@ def test_every_command_prints_what_the_quick_start_says(tmp_path):
 
 
 def test_the_recorded_session_is_that_of_the_quick_start():
-    blocks = FENCE.findall((ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8"))
     session = ""
-    for language, source in blocks:
+    for language, source, _ in blocks(PAGE):
         if language == "text":
             session += source
         elif "shop.py" in source and language == "sh":

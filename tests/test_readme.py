@@ -15,26 +15,20 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from flowstmt.core.state import EVENT_TRANSITIONS, RUN_TRANSITIONS, THREAD_TRANSITIONS
+from tests.blocks import blocks, prose, sources
 
 ROOT = Path(__file__).parent.parent
 GUIDES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 DOCUMENTS = [*GUIDES, ROOT / "CONTRIBUTING.md"]
 # The page of guarantees is a table of tests, which test_guarantees.py holds against the suite; that of examples one of files.
 EXECUTED = [document for document in GUIDES if document.stem not in ("guarantees", "examples")]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 
 
-def blocks(document: Path, language: str) -> list[tuple[int, str]]:
-    """The blocks of a language, each with the number of the lines above it."""
-    text = document.read_text(encoding="utf-8")
-    return [(text.count("\n", 0, m.start(2)), m[2]) for m in FENCE.finditer(text) if m[1] == language]
-
-
 @pytest.mark.parametrize("document", EXECUTED, ids=lambda path: path.name)
 def test_every_python_block_runs(document, tmp_path, monkeypatch, request):
-    found = blocks(document, "python")
+    found = [block for block in blocks(document) if block.language == "python"]
     assert found
     if "import psycopg" in document.read_text(encoding="utf-8"):
         # What psycopg.connect() connects to.
@@ -44,9 +38,9 @@ def test_every_python_block_runs(document, tmp_path, monkeypatch, request):
     module = ModuleType(f"document_{document.stem}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.chdir(tmp_path)
-    for lines_above, source in found:
+    for block in found:
         # As many empty lines: a traceback then points into the document.
-        tree = ast.parse("\n" * lines_above + source)
+        tree = ast.parse("\n" * block.lines_above + block.source)
         for statement in tree.body:
             if isinstance(statement, ast.Try) and not statement.orelse:
                 statement.orelse = ast.parse("raise AssertionError('the error that is shown was not raised')").body
@@ -66,8 +60,7 @@ def test_every_block_says_its_language(document):
 @every_document
 def test_every_make_target_exists(document):
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    text = document.read_text(encoding="utf-8")
-    code = [source for _, source in blocks(document, "sh")] + re.findall(r"`(make [^`\n]+)`", FENCE.sub("", text))
+    code = sources(document, "sh") + re.findall(r"`(make [^`\n]+)`", prose(document))
     named = {name for source in code for name in re.findall(r"\bmake ([a-z]+)", source)}
     assert named <= targets
     assert named or document.name not in ("README.md", "CONTRIBUTING.md")
@@ -86,7 +79,7 @@ def test_the_diagrams_of_the_states_are_those_of_the_tables():
 
 
 def test_every_transition_of_the_tables_is_drawn():
-    diagrams = [source for _, source in blocks(ROOT / "docs" / "states.md", "mermaid")]
+    diagrams = sources(ROOT / "docs" / "states.md", "mermaid")
     tables: list[Mapping[Any, Mapping[Any, str]]] = [RUN_TRANSITIONS, THREAD_TRANSITIONS, EVENT_TRANSITIONS]
     for diagram, table in zip(diagrams, tables, strict=True):
         found = set(re.findall(r"^    (\w+) --> (\w+): (.+)$", diagram, re.MULTILINE))
@@ -97,9 +90,7 @@ def test_every_transition_of_the_tables_is_drawn():
 
 def test_the_layout_has_a_line_for_every_module():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    modules = [path for path in ROOT.glob("flowstmt/*.py") if path.stem != "__init__"]
-    modules += [path for path in ROOT.glob("flowstmt/core/*.py") if path.stem != "__init__"]
-    modules += [path for path in ROOT.glob("flowstmt/describe/*.py") if path.stem != "__init__"]
+    modules = [path for path in ROOT.glob("flowstmt/**/*.py") if path.stem != "__init__"]
     assert [path.name for path in modules if not re.search(rf"^ +{path.name} ", text, re.MULTILINE)] == []
 
 

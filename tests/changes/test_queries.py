@@ -9,16 +9,17 @@ import psycopg
 
 from flowstmt import dump, load, resume
 from flowstmt.testing import START
+from tests.blocks import sources
 from tests.changes.record import FOLDER, stored
 from tests.changes.rename_event.new import Order
 from tests.changes.rename_go.new import Order as Deliveries
 from tests.postgres import Postgres
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "changes.md").read_text(encoding="utf-8")
+GUIDE = Path(__file__).parents[2] / "docs" / "changes.md"
 
 
 def test_the_query_for_postgresql_finds_who_stands_at_a_name(postgres: Postgres):
-    (query,) = re.findall(r"^```text\n(SELECT .*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
+    (query,) = [source for source in sources(GUIDE, "text") if source.startswith("SELECT ")]
     with psycopg.connect(postgres("queries")) as db:
         db.execute("CREATE TABLE runs (id text PRIMARY KEY, snapshot jsonb)")
         for change in ("rename_event", "rename_for_each", "rename_go"):
@@ -54,5 +55,5 @@ def test_the_query_for_postgresql_finds_who_stands_at_a_name(postgres: Postgres)
 
 
 def test_the_guide_names_every_change_that_is_proven():
-    named = set(re.findall(r"\.\./tests/changes/(\w+)/new\.py", GUIDE))
+    named = set(re.findall(r"\.\./tests/changes/(\w+)/new\.py", GUIDE.read_text(encoding="utf-8")))
     assert named == {path.parent.name for path in FOLDER.glob("*/old.py")}

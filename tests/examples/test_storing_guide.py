@@ -18,8 +18,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
 from flowstmt import ConflictError, State, dump, handle_callback, load, resume, resume_async
+from tests.blocks import prose, sources
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "storing.md").read_text(encoding="utf-8")
+GUIDE = Path(__file__).parents[2] / "docs" / "storing.md"
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     module = ModuleType("guide_to_storing")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.chdir(tmp_path)
-    for source in re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL):
+    for source in sources(GUIDE, "python"):
         exec(source, module.__dict__)
     yield module
     module.db.close()
@@ -77,7 +78,7 @@ def test_a_run_in_a_table_of_postgresql(guide, db):
     assert resume(order, state, save) == "Finished"
     assert loaded(db, guide, "order-1")[1].result == "shipped"
 
-    queries = re.findall(r"`(?:SELECT id FROM runs )?(WHERE (?:\(snapshot #>>|snapshot @>)[^`]+)`", GUIDE)
+    queries = re.findall(r"`(?:SELECT id FROM runs )?(WHERE (?:\(snapshot #>>|snapshot @>)[^`]+)`", prose(GUIDE))
     assert len(queries) == 2
     for query in queries:
         assert db.execute(f"SELECT id FROM runs {query}").fetchall() == [("order-1",)]
