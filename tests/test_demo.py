@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,20 +15,15 @@ import pytest
 from examples.pizza import Line, Order, Orders
 from flowstmt import CallbackRequest, CheckpointType, ConflictError, RefusedError, State, validate
 from flowstmt.testing import Advance, Callback, explore
+from tests.examples.processes import python
 
-ROOT = Path(__file__).parent.parent
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-def run_the_show() -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "examples/pizza.py"]
-    return subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture(scope="module")
 def output() -> str:
     """What ``make demo`` prints."""
-    done = run_the_show()
+    done = python("examples/pizza.py")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     return done.stdout
@@ -103,7 +96,7 @@ def test_it_ends_with_the_receipt(output):
 
 
 def test_two_runs_of_the_show_differ_in_nothing_but_the_process_ids(output):
-    again = run_the_show()
+    again = python("examples/pizza.py")
     assert re.sub(r"pid \d+", "pid", again.stdout) == re.sub(r"pid \d+", "pid", output)
 
 

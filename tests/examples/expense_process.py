@@ -7,8 +7,6 @@ not answered is made again, and refused: that is how callers without an answer b
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from pathlib import Path
 from examples.expense import Expense
 from examples.expense_store import Expenses
 from flowstmt import CallbackError, CheckpointType, State
+from tests.examples.processes import Countdown
 
 STORY = [
     ("question", "Mia", "why not Paris?", "manager"),
@@ -27,23 +26,11 @@ STORY = [
 ]
 
 
-class Mortal:
-    """Counts points, and dies at the last one."""
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-
-    def point(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
 class Ledger:
     """Mails and payments in a file of their own, each once per key."""
 
-    def __init__(self, path: Path, mortal: Mortal) -> None:
-        self.mortal = mortal
+    def __init__(self, path: Path, countdown: Countdown) -> None:
+        self.countdown = countdown
         self.db = sqlite3.connect(path, isolation_level=None)
         self.db.execute("CREATE TABLE IF NOT EXISTS done (n INTEGER PRIMARY KEY, key TEXT UNIQUE, what TEXT, asked INTEGER)")
 
@@ -58,12 +45,8 @@ class Ledger:
         return "payment-1"
 
     def _once(self, key: str, what: str) -> None:
-        self.mortal.point()
-        self.db.execute(
-            "INSERT INTO done (key, what, asked) VALUES (?, ?, 1) ON CONFLICT (key) DO UPDATE SET asked = asked + 1",
-            (key, what),
-        )
-        self.mortal.point()
+        insert = "INSERT INTO done (key, what, asked) VALUES (?, ?, 1) ON CONFLICT (key) DO UPDATE SET asked = asked + 1"
+        self.countdown.around(self.db.execute, insert, (key, what))
 
 
 class MortalExpenses(Expenses):
@@ -73,15 +56,13 @@ class MortalExpenses(Expenses):
         save = super().saver(expense, state)
 
         def dying(kind: CheckpointType | None = None) -> None:
-            self.office.mortal.point()
-            save(kind)
-            self.office.mortal.point()
+            self.office.countdown.around(save, kind)
 
         return dying
 
 
 def main(folder: Path, die_at: int, first: int) -> None:
-    ledger = Ledger(folder / "ledger.db", Mortal(die_at))
+    ledger = Ledger(folder / "ledger.db", Countdown(die_at))
     expenses = MortalExpenses(folder / "expenses.db", ledger)
     expenses.submit("exp-1", Expense("Ann", "a train", Decimal(1200)))
     for event, by, text, desk in STORY[first:]:

@@ -14,26 +14,15 @@ import signal
 import sqlite3
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.examples.processes import Countdown, child, ended
+
 # A process that dies takes nothing with it that the system has taken over already, so these need no disk that syncs.
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
-
-class Countdown:
-    """Kills its own process at the n-th instant."""
-
-    def __init__(self, n: int) -> None:
-        self.left = n
-
-    def tick(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class MortalConnection(sqlite3.Connection):
@@ -42,15 +31,11 @@ class MortalConnection(sqlite3.Connection):
     countdown: Countdown
 
     def execute(self, *args: Any) -> sqlite3.Cursor:
-        self.countdown.tick()
-        cursor = super().execute(*args)
-        self.countdown.tick()
+        cursor: sqlite3.Cursor = self.countdown.around(super().execute, *args)
         return cursor
 
     def commit(self) -> None:
-        self.countdown.tick()
-        super().commit()
-        self.countdown.tick()
+        self.countdown.around(super().commit)
 
 
 def die_at(n: int) -> None:
@@ -62,26 +47,13 @@ def die_at(n: int) -> None:
 def was_killed(work: Callable[[], None], after: float | None = None) -> bool:
     """Run ``work`` in a child; whether it was killed. It is killed from here ``after`` so many seconds."""
     reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        try:
-            work()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
+    pid = child(work)
     os.close(writing)
     if after is not None:
         select.select([reading], [], [], after)  # the pipe is closed by the end of the child
-        os.kill(child, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
     os.close(reading)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL, status
-        return True
-    assert os.WEXITSTATUS(status) == 0, "a child failed, see above"
-    return False
+    return not ended(pid)
 
 
 def kill_at_every_statement(prepare: Callable[[Path], None], work: Callable[[Path], None], check: Callable[..., None]) -> int:

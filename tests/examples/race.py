@@ -14,7 +14,6 @@ import select
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -26,6 +25,7 @@ import orjson
 from examples.claim import Claim, Document
 from flowstmt import NotWaitingError, State, WorkflowFinishedError
 from tests.examples import django_store
+from tests.examples.processes import child, ended
 
 CLAIMS = [f"claim-{n}" for n in range(3)]
 DOCUMENTS = [f"document-{n}" for n in range(5)]
@@ -80,25 +80,6 @@ def imported(name: str, url: str) -> Any:
     if name == "django":
         django_store.connect(url)  # or the example takes its own settings
     return importlib.import_module(f"examples.stored_in_{name}")
-
-
-def child(work: Callable[[], Any]) -> int:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    return pid
-
-
-def ended(pid: int) -> bool:
-    """Wait for a child; whether it came to its end. False if it was killed."""
-    _, status = os.waitpid(pid, 0)
-    assert status in (0, signal.SIGKILL), f"a child failed: {status}"
-    return status == 0
 
 
 def prepare(make: Callable[[], Store]) -> None:

@@ -8,8 +8,6 @@ import os
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -47,8 +45,8 @@ from flowstmt import (
 )
 from flowstmt.testing import Advance, Callback, Harness, explore
 from flowstmt.testing.hunt import hunt
+from tests.examples.processes import python
 
-ROOT = Path(__file__).parent.parent.parent
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LAST = "Order 17 is refunded. For order 18 a person has to look at the price."
 
@@ -474,8 +472,7 @@ def test_it_ends_the_same_if_every_process_dies_a_little_later(tmp_path):
 
 
 def test_the_show_kills_four_processes_and_ends_well():
-    command = [sys.executable, "-W", "error", "examples/agent.py"]
-    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = python("examples/agent.py")
     assert (done.returncode, done.stderr) == (0, "")
     assert len(re.findall("KILLED    by SIGKILL", done.stdout)) == 4
     assert "world     refund 40 for order 17: seen before under this key, not done again" in done.stdout

@@ -6,7 +6,6 @@ import logging
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -35,8 +34,8 @@ from flowstmt import (
 from flowstmt.testing import Advance, Callback, Harness, explore
 from flowstmt.testing.harness import START
 from flowstmt.testing.hunt import hunt
+from tests.examples.processes import python
 
-ROOT = Path(__file__).parent.parent.parent
 DAY = timedelta(days=1)
 
 
@@ -446,8 +445,7 @@ def test_a_deadline_that_nobody_saw_pass_counts_all_the_same(expenses):
 
 
 def play(folder: Path, die_at: int, first: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", "tests.examples.expense_process", str(folder), str(die_at), str(first)]
-    return subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return python("-m", "tests.examples.expense_process", str(folder), str(die_at), str(first))
 
 
 def book(folder: Path) -> list[tuple[str, int]]:
@@ -477,14 +475,7 @@ def test_processes_killed_again_and_again_pay_once_and_send_each_mail_once(tmp_p
 
 
 def test_the_show_plays_four_expenses():
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "examples/expense.py"],
-        check=False,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = python("examples/expense.py")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("  payment to Ann: ") == 2
     assert "reminder 3: please decide on 1400 for Ann: a very good chair" in done.stdout

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +18,8 @@ from examples.quotes import Purchase, Purchases
 from examples.quotes_show import Key, Market, serving
 from flowstmt import ConflictError, State, WorkflowStatus, validate
 from flowstmt.testing import CrashError, explore
+from tests.examples.processes import python
 
-ROOT = Path(__file__).parent.parent.parent
 PRICES = {"acme": "88.00", "bert": "99.00", "dora": "79.50"}
 
 
@@ -191,8 +189,7 @@ def test_of_two_processes_that_move_one_purchase_the_slower_one_is_told_so(tmp_p
 
 
 def test_the_show_kills_two_processes_and_ends_with_one_order():
-    command = [sys.executable, "-W", "error", "examples/quotes.py"]
-    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = python("examples/quotes.py")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.findall(r"KILLED +by SIGKILL, (.+)", done.stdout) == ["after save 2", "after POST /acme/orders"]
     assert re.search(r"asked +2 times order acme\n.*asked +once +order dora", done.stdout)

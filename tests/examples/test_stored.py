@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import threading
@@ -36,9 +35,9 @@ from flowstmt import (
 )
 from flowstmt.testing import Advance, Callback, explore
 from tests.examples.mortal import MEMORY
+from tests.examples.processes import python
 from tests.examples.race import KILLS, Store
 
-ROOT = Path(__file__).parents[2]
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LEASE = timedelta(minutes=5)
 LATE = timedelta(days=30)
@@ -89,8 +88,7 @@ def url_of(example: str, database: str, folder: Path, request: pytest.FixtureReq
 @every_example
 def test_nothing_is_lost_or_doubled_whoever_calls_back_moves_or_is_killed(example, way, database, folder, request):
     url = url_of(example, database, folder, request)
-    command = [sys.executable, "-W", "error", "-m", "tests.examples.race", example, way, url, str(folder)]
-    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = python("-m", "tests.examples.race", example, way, url, str(folder))
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     assert int(done.stdout) == KILLS
 

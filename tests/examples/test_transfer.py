@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,14 +14,12 @@ import pytest
 from examples.transfer import SCHEMA, TRANSIT, Bank, Transfer
 from flowstmt import Current, RefusedError, State, WorkflowFinishedError, current, dump, validate
 from flowstmt.testing import Advance, Callback, explore
+from tests.examples.processes import python
 from tests.examples.transfer_killed import NOON, check, prepare
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_it_shows_three_transfers():
-    command = [sys.executable, "-W", "error", "examples/transfer.py"]
-    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = python("examples/transfer.py")
     assert (done.returncode, done.stderr) == (0, "")
     assert "t-3 waits for a second person: 2000.00 go to bob" in done.stdout
     assert "t-2 given back: account 'eve' is frozen" in done.stdout
@@ -33,8 +29,7 @@ def test_it_shows_three_transfers():
 
 
 def test_killed_before_and_after_each_of_its_statements_and_at_any_time_it_books_exactly_once():
-    command = [sys.executable, "-W", "error", "-m", "tests.examples.mortal", "transfer"]
-    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = python("-m", "tests.examples.mortal", "transfer", timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     at_statements, at_any_time = (int(line) for line in done.stdout.split())
     assert at_statements > 150

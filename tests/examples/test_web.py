@@ -30,9 +30,9 @@ from examples.web_town import Town
 from flowstmt import CallbackRequest, ConflictError, RefusedError, StaleCallbackError, State, WorkflowFinishedError, validate
 from flowstmt.testing import Advance, Callback, explore
 from flowstmt.testing.hunt import hunt
+from tests.examples.processes import ROOT, python
 from tests.examples.web_process import SECRET
 
-ROOT = Path(__file__).parent.parent.parent
 TEA = {"customer": "Ann", "lines": [{"sku": "tea", "count": 2}]}
 T = TypeVar("T")
 
@@ -424,8 +424,7 @@ def test_what_the_docstring_says_works(tmp_path):
         order_id = server.order("by hand")
         server.opened(order_id)
         address = server.http.base_url.netloc.decode()
-        command = [sys.executable, "-W", "error", "-m", "examples.web_town", address, order_id]
-        done = subprocess.run(command, check=True, cwd=ROOT, env=server.env, capture_output=True, text=True, timeout=60)
+        done = python("-m", "examples.web_town", address, order_id, env=server.env)
         assert done.stdout == '200 {"payment":"taken"}\n200 {"payment":"taken before"}\n'
     finally:
         stopped(server)
