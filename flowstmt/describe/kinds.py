@@ -130,13 +130,15 @@ def _function(name: str | None) -> dict[str, Any] | None:
     return None if name is None else {"function": name}
 
 
-def _is_in_if(branch: Node) -> bool:
-    return branch.parent is not None and branch.parent.kind is If
+def _if_of(branch: Node) -> Node | None:
+    """The If that a branch belongs to; None if that is a Switch."""
+    return branch.parent if branch.parent is not None and branch.parent.kind is If else None
 
 
 def _is_only_case(branch: Node) -> bool:
     """Whether a branch belongs to an If that asks one condition: yes or no."""
-    return branch.parent is not None and branch.parent.kind is If and _cases(branch.parent) == 1
+    around = _if_of(branch)
+    return around is not None and _cases(around) == 1
 
 
 def _cases(choice: Node) -> int:
@@ -150,9 +152,10 @@ def _no_branch(choice: Node, statement: Any) -> str | None:
 
 
 def _case_line(node: Node, statement: Case) -> str:
-    if not _is_in_if(node):
+    around = _if_of(node)
+    if around is None:
         return _line(node, _asked(statement.cond))
-    word = "then" if node.parent is not None and node is node.parent.children[0] else f"else if {node.name}"
+    word = "then" if node is around.children[0] else f"else if {node.name}"
     return f"{word}: {called(statement.cond)}" if callable(statement.cond) else word
 
 
@@ -227,7 +230,7 @@ DESCRIBED: Mapping[type[Statement[Any, Any, Any]], Kind] = {
     ),
     Default: Kind(
         _nothing,
-        lambda node, s: "else" if _is_in_if(node) else "default",
+        lambda node, s: "default" if _if_of(node) is None else "else",
         Drawn.NOTHING,
         inside=lambda node, s: "no" if _is_only_case(node) else "else",
     ),

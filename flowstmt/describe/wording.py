@@ -17,13 +17,14 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from flowstmt.errors import quoted
+
 __all__ = ["called", "into", "kind_of", "printable", "said_type", "shown", "span", "told", "told_condition"]
 
 _JOINER = "\u200d"
 """Part of many emoji, and the one invisible character that does no harm."""
 
 _UNITS: Mapping[str, int] = {"day": 86_400_000_000, "hour": 3_600_000_000, "minute": 60_000_000, "second": 1_000_000}
-LONGEST = 60
 
 
 def called(call: Any) -> str:
@@ -71,8 +72,7 @@ def shown(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat(sep=" ")
     if value is None or isinstance(value, bool | int | float | str):
-        words = repr(value)
-        return words if len(words) <= LONGEST else f"{words[: LONGEST - 3]}..."
+        return quoted(value)
     return kind_of(value)
 
 
