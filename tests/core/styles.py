@@ -130,9 +130,16 @@ class Case:
         return lambda: cls(**{key: list(value) if isinstance(value, list) else value for key, value in start.items()})
 
 
-def play(case: Case, style: str, *, is_async: bool = False, round_trip: bool = False) -> Harness[Data]:
+def play(
+    case: Case,
+    style: str,
+    *,
+    is_async: bool = False,
+    round_trip: bool = False,
+    invariant: Callable[[Data, State], Any] | None = None,
+) -> Harness[Data]:
     """Run a case to the end of its script."""
-    harness = Harness(case.make(style, is_async)(), round_trip=round_trip)
+    harness = Harness(case.make(style, is_async)(), round_trip=round_trip, invariant=invariant)
     harness.run()
     for step in case.script:
         if isinstance(step, Advance):

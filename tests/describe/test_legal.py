@@ -41,9 +41,8 @@ from flowstmt import (
 from flowstmt.core.callbacks import accept
 from flowstmt.core.program import program_for
 from flowstmt.describe import Legal
-from flowstmt.testing import Advance, Harness
 from tests.core.cases import CASES
-from tests.core.styles import STYLES
+from tests.core.styles import STYLES, play
 from tests.core.styles import Case as CoreCase
 from tests.meaning.flows import Player, at, expected
 from tests.meaning.test_meaning import ANY, EXAMPLES, SCRIPTS, STARTS, thorough
@@ -112,13 +111,7 @@ def test_the_callbacks_listed_are_those_that_are_accepted(tree, start, script, s
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_so_are_those_of_every_case(case: CoreCase, style: str):
-    harness = Harness(case.make(style)(), invariant=lambda work, state: checked(work, state) is not None)
-    harness.run()
-    for step in case.script:
-        if isinstance(step, Advance):
-            harness.advance(step.by)
-        else:
-            harness.callback(step.request, step.payload)
+    play(case, style, invariant=lambda work, state: checked(work, state) is not None)
 
 
 class Page:
