@@ -91,11 +91,9 @@ def hunt(
     >>> found.scripts, sorted(found.accepted), sorted(found.refused)
     (10, ['paid'], ['paid'])
     """
-    for name, strategy in (("callbacks", callbacks), ("times", times)):
-        if not isinstance(strategy, st.SearchStrategy) and (strategy is not None or name == "callbacks"):
-            raise TypeError(
-                f"hunt: {name} must be a strategy of hypothesis (st.builds(Callback, ...), say), not {a_kind_of(strategy)}"
-            )
+    _refuse_no_strategy("callbacks", callbacks)
+    if times is not None:
+        _refuse_no_strategy("times", times)
     search = _Search(Scenario(make, invariant, now, deps, concurrency), length)
     steps = callbacks if times is None else st.one_of(callbacks, times)
     with _nothing_on_disk():
@@ -118,6 +116,13 @@ def hunt(
         return search.hunted
     failure = shrink(search.scenario, search.found)
     raise CrashError(report(search.scenario, failure)) from failure.error
+
+
+def _refuse_no_strategy(name: str, strategy: Any) -> None:
+    if not isinstance(strategy, st.SearchStrategy):
+        raise TypeError(
+            f"hunt: {name} must be a strategy of hypothesis (st.builds(Callback, ...), say), not {a_kind_of(strategy)}"
+        )
 
 
 class _Search(Generic[W]):
