@@ -1112,53 +1112,60 @@ class Stubborn:
             await current().deps[1].pass_through("handler")
 
 
-@pytest.mark.parametrize("when", ["waits", "comes later", "handled", "being saved"])
-def test_a_callback_beside_a_failed_resume_is_told_once_it_may_be_handed_in_again(when: str):
-    """What was in flight has come to its end by then: who loads the run at once and goes on is not beside it."""
-    store: dict[str, bytes] = {}
-    running: list[tuple[Stubborn, State]] = []
-    refused: list[ConflictError] = []
+class Desk:
+    """A run in a store, resumed by one, while another one brings a note as often as it takes."""
 
-    async def go_on(deps: Any) -> None:
-        flow, state = load(Stubborn, store["r"])
-        running.append((flow, state))
+    def __init__(self, when: str, snapshot: bytes, deps: Any) -> None:
+        self.when = when
+        self.snapshot = snapshot
+        self.deps = deps
+        self.running: list[tuple[Stubborn, State]] = []
+        self.refused: list[ConflictError] = []
+
+    async def go_on(self) -> None:
+        flow, state = load(Stubborn, self.snapshot)
+        self.running.append((flow, state))
 
         def save(kind: str) -> None:
-            if kind == "afterCallback" and when == "being saved":
+            if kind == "afterCallback" and self.when == "being saved":
                 raise OSError("disk full")
-            store["r"] = dump(flow, state)
+            self.snapshot = dump(flow, state)
 
         try:
-            await resume_async(flow, state, save, deps=deps, concurrency=2)
+            await resume_async(flow, state, save, deps=self.deps, concurrency=2)
         finally:
-            running.clear()
+            self.running.clear()
 
-    async def deliver(deps: Any) -> None:
-        """As often as it takes."""
+    async def deliver(self) -> None:
         while True:
-            is_running = bool(running)
-            flow, state = running[0] if is_running else load(Stubborn, store["r"])
+            is_running = bool(self.running)
+            flow, state = self.running[0] if is_running else load(Stubborn, self.snapshot)
             try:
-                await handle_callback_async("note", flow, state, when, deps=deps)
+                await handle_callback_async("note", flow, state, self.when, deps=self.deps)
             except ConflictError as error:
-                refused.append(error)
-                assert len(refused) < 10
+                self.refused.append(error)
+                assert len(self.refused) < 10
             except NotWaitingError:
                 assert not is_running  # the run that was loaded says so: it failed before it came to its wait
                 return
             else:
                 assert not is_running
-                store["r"] = dump(flow, state)
+                self.snapshot = dump(flow, state)
                 return
+
+
+@pytest.mark.parametrize("when", ["waits", "comes later", "handled", "being saved"])
+def test_a_callback_beside_a_failed_resume_is_told_once_it_may_be_handed_in_again(when: str):
+    """What was in flight has come to its end by then: who loads the run at once and goes on is not beside it."""
 
     async def main() -> None:
         fails = when in ("waits", "comes later")
-        store["r"] = dump(Stubborn(fails), State.new("r", "Stubborn"))
-        slow, work = deps = Barrier(), Barrier()
-        resuming = asyncio.create_task(go_on(deps))
+        slow, work = Barrier(), Barrier()
+        desk = Desk(when, dump(Stubborn(fails), State.new("r", "Stubborn")), (slow, work))
+        resuming = asyncio.create_task(desk.go_on())
         await until(lambda: slow.inside == ["slow"] and work.inside == ["work"])
-        flow, state = running[0]
-        calls = [] if when == "comes later" else [asyncio.create_task(deliver(deps))]
+        [(flow, state)] = desk.running
+        calls = [] if when == "comes later" else [asyncio.create_task(desk.deliver())]
         await asyncio.sleep(0)
         if when == "handled":
             work.open.set()
@@ -1169,10 +1176,10 @@ def test_a_callback_beside_a_failed_resume_is_told_once_it_may_be_handed_in_agai
         work.open.set()
         await until(lambda: "cleaning" in slow.trace)
         if when == "comes later":
-            calls.append(asyncio.create_task(deliver(deps)))
+            calls.append(asyncio.create_task(desk.deliver()))
         for _ in range(20):
             await asyncio.sleep(0)
-        assert refused == []
+        assert desk.refused == []
         resuming.cancel()  # in a hurry: the action in flight must come to its end nevertheless
         await asyncio.sleep(0)
         assert not resuming.done()
@@ -1183,11 +1190,11 @@ def test_a_callback_beside_a_failed_resume_is_told_once_it_may_be_handed_in_agai
         with pytest.raises(asyncio.CancelledError):
             await resuming
         await calls[0]
-        [error] = refused
+        [error] = desk.refused
         cause = {"handled": asyncio.CancelledError, "being saved": OSError}.get(when, StepError)
         assert isinstance(error.__cause__, cause)
         assert ("was taken, but not saved" if when == "being saved" else "was not taken") in str(error)
-        assert load(Stubborn, store["r"])[0].noted == ([] if fails else [when])
+        assert load(Stubborn, desk.snapshot)[0].noted == ([] if fails else [when])
 
     asyncio.run(main())
 
