@@ -118,6 +118,21 @@ def view(order: Order, state: State) -> dict[str, Any]:
     }
 
 
+def take_payment(shop: Shop, order_id: str, notice: Notice) -> str:
+    """Hand a payment to its order; one that it does not take goes back. What was done with it, for the provider."""
+    try:
+        shop.call(order_id, replace(notice.reference, name="paid"), notice.payment)
+    except CallbackError as error:
+        order, _ = shop.load(order_id)
+        if notice.payment.id in [payment.id for payment in order.payments]:
+            return "taken before"  # a replay: the provider had no answer, or sends everything twice
+        # Paid twice, too late or too little. The provider asks again until it hears a 200, so this is its end too.
+        log.warning("payment %s of order %s goes back: %s", notice.payment.id, order_id, error)
+        shop.services.refund(f"refund {notice.payment.id}", notice.payment.id)
+        return "refunded"
+    return "taken"
+
+
 async def keep_waking(shop: Shop, grace: timedelta) -> None:
     left_alone = timedelta(0)  # on start nobody is at any order (if somebody is, the keys and the revision see to it)
     while True:
@@ -185,17 +200,9 @@ def make_app(shop: Shop, secret: str, *, grace: timedelta) -> FastAPI:
         except ValidationError as error:
             raise HTTPException(422, error.errors(include_input=False, include_url=False, include_context=False)) from None
         order_id = notice.reference.run_id or ""
-        try:
-            shop.call(order_id, replace(notice.reference, name="paid"), notice.payment)
-        except CallbackError as error:
-            order, _ = shop.load(order_id)
-            if notice.payment.id in [payment.id for payment in order.payments]:
-                return {"payment": "taken before"}  # a replay: the provider had no answer, or sends everything twice
-            # Paid twice, too late or too little. The provider asks again until it hears a 200, so this is its end too.
-            log.warning("payment %s of order %s goes back: %s", notice.payment.id, order_id, error)
-            shop.services.refund(f"refund {notice.payment.id}", notice.payment.id)
-            return {"payment": "refunded"}
-        then.add_task(shop.go_on, order_id)
-        return {"payment": "taken"}
+        done = take_payment(shop, order_id, notice)
+        if done == "taken":
+            then.add_task(shop.go_on, order_id)
+        return {"payment": done}
 
     return app
