@@ -97,7 +97,14 @@ def validate_payload(payload: Any, wanted: Any, event: str, run_id: str) -> Any:
         return validator.validate_json(bytes(payload)) if is_json else validator.validate_python(payload)
     except ValidationError as error:
         # Not as its cause: pydantic's message quotes the payload, and tracebacks end up in logs as well.
-        raise InvalidPayloadError(f"{refused}{' (none was given)' if payload is None else ''}:", faults_of(error)) from None
+        hint = (
+            " (none was given)"
+            if payload is None
+            else " (a text is a value: JSON is bytes)"
+            if isinstance(payload, str)
+            else ""
+        )
+        raise InvalidPayloadError(f"{refused}{hint}:", faults_of(error)) from None
     except (ValueError, RecursionError) as error:
         raise InvalidPayloadError(f"{refused}:", [f"it is no JSON: {error}" if is_json else str(error)]) from error
 

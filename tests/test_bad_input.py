@@ -315,7 +315,7 @@ def test_a_timeout_is_fired_by_time_only(callback: Driver) -> None:
 
 @pytest.mark.parametrize("callback", CALLBACKS)
 def test_a_callback_for_a_later_wait_is_too_early(callback: Driver) -> None:
-    match = "nobody waits for event 'signed': thread 'main' is WaitingEvent at 'payment'. It would take: 'paid'"
+    match = "nobody waits for event 'signed': no thread 'side' lives. It would take: 'paid'"
     refuses(NotWaitingError, match, lambda order, state: callback("signed", order, state))
 
 

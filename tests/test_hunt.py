@@ -422,7 +422,7 @@ def test_a_difference_that_no_crash_made_is_told_as_such():
         return Counts()
 
     for search in (lambda: hunt(make, events("go")), lambda: explore(make)):
-        with pytest.raises(NotDeterministicError, match=r"make\(\) and deps\(\) are not deterministic.*data: first"):
+        with pytest.raises(NotDeterministicError, match=r"make\(\), deps\(\) or an action is not deterministic.*data: first"):
             search()
 
 

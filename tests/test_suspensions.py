@@ -432,7 +432,9 @@ def test_awaits_whose_number_differs_from_play_to_play_are_told_as_such():
         for _ in range(1 + len(naps) % 2):
             await asyncio.sleep(0)
 
-    with pytest.raises(NotDeterministicError, match=r"make\(\) and deps\(\) are not deterministic.*at await 2 of action"):
+    with pytest.raises(
+        NotDeterministicError, match=r"make\(\), deps\(\) or an action is not deterministic.*at await 2 of action"
+    ):
         explore(acting(act), deps=World)
 
 

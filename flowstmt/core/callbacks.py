@@ -9,6 +9,7 @@ The world outside may still know an event or a thread by its old name (``was=``)
 from __future__ import annotations
 
 from copy import copy
+from difflib import get_close_matches
 
 from flowstmt.core.nodes import Node
 from flowstmt.core.program import Program
@@ -68,7 +69,9 @@ def _refusal(program: Program, state: State, request: CallbackRequest) -> Callba
             name = f"{' or '.join(dict.fromkeys(repr(node.name) for node in nodes))} (once {name})"
     if not nodes:
         known = _listed([repr(known) for known, nodes in program.events.items() if nodes[0].kind is On]) or "none"
-        return UnknownEventError(f"{run}: {program.workflow_name} has no event {name}; it has {known}")
+        close = get_close_matches(request.name, [known for known, nodes in program.events.items() if nodes[0].kind is On], 1)
+        meant = f". Did you mean {close[0]!r}?" if close else ""
+        return UnknownEventError(f"{run}: {program.workflow_name} has no event {name}; it has {known}{meant}")
     if not any(node.kind is On for node in nodes):
         return UnknownEventError(f"{run}: {name} is a Timeout: time fires it, callbacks can't. {_open_events(program, state)}")
     waiting = _meant(program, state, request)

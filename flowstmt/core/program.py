@@ -38,7 +38,7 @@ from flowstmt.core.statements import (
     Wait,
     WaitFor,
 )
-from flowstmt.errors import DefinitionError, a_kind_of, quoted, said
+from flowstmt.errors import DefinitionError, a_kind_of, said
 
 __all__ = ["Program", "field_names", "is_class_style", "program_for", "program_of", "validate"]
 
@@ -116,14 +116,21 @@ class Program:
         return values
 
     def _another_shape(self, node: Node, statement: Any, run_id: str) -> DefinitionError:
-        was = f"{node.place} with {self.shape[node.index][4]} statements inside"
         body = getattr(statement, "body", None)
-        now = f"{statement!r} with {len(body)} statements inside" if isinstance(body, tuple) else quoted(statement)
+        now = a_kind_of(statement)
+        if isinstance(statement, Statement) and isinstance(body, tuple):
+            now = _with_what_is_inside(repr(statement), [repr(child) for child in body if isinstance(child, Statement)])
+        was = _with_what_is_inside(node.place, [child.label for child in node.children])
         return DefinitionError(
             f"{_of(run_id)}the definition of {self.workflow_name} changed its shape with the data: it had {was}, and has "
             f"now {now}. "
             "Structure must not depend on data: use If, Switch, For or ForEach instead of Python's if and for"
         )
+
+
+def _with_what_is_inside(statement: str, inside: list[str]) -> str:
+    """For a message: a statement and the first of its children."""
+    return f"{statement} of {', '.join(inside[:20])}{', ...' if len(inside) > 20 else ''}" if inside else statement
 
 
 def _shape(checker: Checker) -> list[tuple[type[Any], str, int, int, int]]:

@@ -411,7 +411,7 @@ def _place(point: str | None) -> str:
 
 def _astray(what: str) -> NotDeterministicError:
     return NotDeterministicError(
-        f"make() and deps() are not deterministic: the same script was played twice, and before anything was killed {what}. "
-        "Both must make everything anew and alike, and nothing may leak from run to run: no global state, no clock, no "
-        "randomness, no awaits whose number depends on real time"
+        "make(), deps() or an action is not deterministic: the same script was played twice, and before anything was killed "
+        f"{what}. make() and deps() must make everything anew and alike, and nothing may leak from run to run: no global "
+        "state, no clock, no randomness, no awaits whose number depends on real time"
     )
