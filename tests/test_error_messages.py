@@ -14,6 +14,7 @@ import pytest
 import flowstmt
 from flowstmt import FlowstmtError, errors
 from tests.blocks import sources
+from tests.messages.foreign import FOREIGN, in_the_words_of_the_page
 from tests.messages.page import PAGE, Found, page, provoked
 from tests.messages.sites import places, texts
 
@@ -49,6 +50,17 @@ def test_every_text_of_a_message_is_on_the_page(found: list[Found]) -> None:
     said = [text for row in found for text in row.what.said]
     missing = [str(text) for text in texts() if not any(text.is_in(one) for one in said)]
     assert not missing, "no row of tests/messages says these: add one, then run `make messages`"
+
+
+def test_words_of_others_are_taken_for_those_that_the_page_has(found: list[Found]) -> None:
+    def other_version() -> None:
+        raise ValueError("that is no integer at line 1 column 7")
+
+    text = "$.data.count: that is no integer at line 1 column 7. Mend that"
+    expected = "$.data.count: expected an integer at line 1 column 7. Mend that"
+    assert in_the_words_of_the_page(text, {"expected an integer": other_version}) == expected
+    written = page(found)
+    assert [words for words in FOREIGN if words not in written] == []
 
 
 def test_no_two_rows_of_a_part_have_one_title(found: list[Found]) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from flowstmt.core.checks import Checker
+from tests.messages.foreign import in_the_words_of_the_page
 
 Provoke = Callable[[], Any]
 
@@ -68,6 +69,9 @@ class Provoked:
     chain: list[str] = field(default_factory=list)
     error: BaseException | None = None
 
+    def _says(self, text: str) -> None:
+        self.said.append(in_the_words_of_the_page(text))
+
     def _trace(self, trace: TracebackType | None) -> None:
         while trace is not None:
             self._at(trace.tb_frame.f_code, trace.tb_lineno)
@@ -89,7 +93,7 @@ class Provoked:
     def raised(self, error: BaseException) -> None:
         """Note an error with all those that led to it."""
         self.error = error
-        self.said.append("\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]))
+        self._says("\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]))
         self._sites_of(error)
         self._shown_with(error)
 
@@ -101,7 +105,7 @@ class Provoked:
 
     def logged(self, record: logging.LogRecord) -> None:
         """Note what was logged."""
-        self.said.append(f"{record.levelname} {record.name}: {record.getMessage()}")
+        self._says(f"{record.levelname} {record.name}: {record.getMessage()}")
         if record.exc_info is not None and record.exc_info[1] is not None:
             self._sites_of(record.exc_info[1])
             self._shown_with(record.exc_info[1])

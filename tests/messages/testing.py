@@ -290,7 +290,7 @@ def a_script_that_was_hunted_down_and_needs_no_crash() -> None:
         paid: int = 0
 
         def definition(self) -> Statement:
-            return S(Wait("payment", On("paid", into="paid")), Step("divide", lambda: 1 // self.paid))
+            return S(Wait("payment", On("paid", into="paid")), Step("divide", lambda: 1 / self.paid))
 
     hunt(Failing, st.builds(Callback, st.just("paid"), st.just(0)), examples=5)
 
