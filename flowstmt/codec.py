@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import (
+    ErrorDetails,
     PydanticSerializationError,
     PydanticSerializationUnexpectedValue,
     SchemaSerializer,
@@ -165,9 +166,19 @@ class Codec:
 def faults_of(error: ValidationError) -> list[str]:
     """One line per fault. Without the values: they may be secret, and error messages end up in logs."""
     return [
-        ": ".join(part for part in (".".join(map(str, fault["loc"])), fault["msg"]) if part)
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+        ": ".join(part for part in (".".join(map(str, fault["loc"])), _without_value(fault)) if part)
+        for fault in error.errors(include_url=False, include_input=False)
     ]
+
+
+def _without_value(fault: ErrorDetails) -> str:
+    """The reason of a fault. pydantic quotes the tag of a union, and some values for which it asks others (time zones)."""
+    reason, context = fault["msg"], fault.get("ctx", {})
+    if "tag" in context:
+        reason = reason.replace(f"'{context['tag']}' ", "", 1)
+    if "value" in context:
+        reason = reason.removesuffix(f": {context['value']}")
+    return reason
 
 
 def _settle(schema: Any, *, saved: bool) -> Any:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
@@ -197,6 +198,34 @@ def test_a_refused_payload_is_not_quoted_for_it_may_be_secret() -> None:
     with pytest.raises(InvalidPayloadError) as caught:
         handle_callback("a", order, state, {"amount": "hunter2", "tags": "hunter2"})
     assert "hunter2" not in str(caught.value)
+
+
+@dataclass
+class ByCard:
+    kind: Literal["card"]
+
+
+@dataclass
+class InCash:
+    kind: Literal["cash"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "payload", "fault"),
+    [
+        (
+            Annotated[ByCard | InCash, Field(discriminator="kind")],
+            b'{"kind": "secret"}',
+            "Input tag found using 'kind' does not match any of the expected tags: 'card', 'cash'",
+        ),
+        (ZoneInfo, b'"secret"', "invalid timezone"),
+    ],
+)
+def test_what_pydantic_quotes_of_a_payload_is_left_out(wanted: Any, payload: bytes, fault: str) -> None:
+    with pytest.raises(InvalidPayloadError) as caught:
+        call(wanted, payload)
+    assert caught.value.faults == (fault,)
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_payload_type_that_can_not_be_validated_is_the_definitions_fault() -> None:
