@@ -25,6 +25,7 @@ or data, and neither do the causes that a traceback shows with it. What each err
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -213,11 +214,22 @@ def message_of(error: BaseException) -> str:
     return message.encode("utf-8", "backslashreplace").decode()
 
 
+_ADDRESS = re.compile(r"\sat 0x[0-9A-Fa-f]+")
+
+
 def quoted(value: Any) -> str:
-    """A value as a message shows it, cut short: names, numbers and the like, nothing that may be secret."""
+    """A value as a message shows it, cut short: names, numbers and the like, nothing that may be secret.
+
+    What may be data is told by its type; and what can't be shown. An address in memory says nothing to anybody.
+    """
     if isinstance(value, type):
         return value.__name__
-    shown = repr(value)
+    if (isinstance(value, dict) and value) or hasattr(type(value), "__dataclass_fields__"):
+        return a_kind_of(value)
+    try:
+        shown = _ADDRESS.sub("", repr(value))
+    except Exception:  # noqa: BLE001 the fault to be told is another one
+        return a_kind_of(value)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 

@@ -405,6 +405,24 @@ def test_all_faults_are_told_at_once() -> None:
     ]
 
 
+class Shy:
+    def __repr__(self) -> str:
+        raise RuntimeError("not ready")
+
+
+@dataclass
+class Receipt:
+    card: str = "secret"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(Receipt(), "a Receipt"), ({"card": "secret"}, "a dict"), (object(), "<object object>"), (Shy(), "a Shy")],
+)
+def test_what_is_no_callable_is_told_without_data_or_addresses(value: Any, told: str) -> None:
+    assert faults_of(Step("charge", wrong(value))) == [f"Step 'charge': action must be a callable, not {told}"]
+
+
 def nested(depth: int) -> Statement:
     tree: Statement = Step("deepest", act)
     for _ in range(depth - 1):
