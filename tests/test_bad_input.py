@@ -89,6 +89,7 @@ class Order:
             Sleep("pause", timedelta(days=1)),
             Go("side", Wait("signature", On("signed"))),
             Join("all", "side"),
+            Wait("evaluation", On("rated")),
         )
 
     def act(self) -> None:
@@ -315,6 +316,12 @@ def test_a_timeout_is_fired_by_time_only(callback: Driver) -> None:
 
 @pytest.mark.parametrize("callback", CALLBACKS)
 def test_a_callback_for_a_later_wait_is_too_early(callback: Driver) -> None:
+    match = "nobody waits for event 'rated': thread 'main' is WaitingEvent at 'payment'. It would take: 'paid'"
+    refuses(NotWaitingError, match, lambda order, state: callback("rated", order, state))
+
+
+@pytest.mark.parametrize("callback", CALLBACKS)
+def test_a_callback_for_a_thread_that_is_not_started_yet_is_too_early(callback: Driver) -> None:
     match = "nobody waits for event 'signed': no thread 'side' lives. It would take: 'paid'"
     refuses(NotWaitingError, match, lambda order, state: callback("signed", order, state))
 
