@@ -42,20 +42,16 @@ class Payment:
     currency: str = "EUR"
 
 
-def _waiting(w: Any) -> Statement:
-    return S(
-        Wait("payment", On("paid", w.take), On("cancelled"), Timeout("late", HOUR), was=("money",)),
-        Step("ship", lambda: None),
-        Wait("parcel", On("returned", was=("sent back",))),
-    )
-
-
 @dataclass
 class Order:
     paid: int = 0
 
     def definition(self) -> Statement:
-        return _waiting(self)
+        return S(
+            Wait("payment", On("paid", self.take), On("cancelled"), Timeout("late", HOUR), was=("money",)),
+            Step("ship", lambda: None),
+            Wait("parcel", On("returned", was=("sent back",))),
+        )
 
     def take(self, payment: Payment) -> None:
         if payment.amount < 5:

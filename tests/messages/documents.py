@@ -9,10 +9,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flowstmt import ForEach, Go, Join, On, S, Sleep, State, Statement, Step, Wait, WaitFor, dump, load, resume
+from flowstmt import ForEach, Go, Join, On, S, Sleep, Statement, Step, Wait, WaitFor, dump, load, resume
 from tests.messages.definitions import HOUR, Client, wrong
 from tests.messages.rows import Table
-from tests.messages.runs import NOW
+from tests.messages.runs import NOW, new
 
 DATA = Table("Snapshots: data that can't be saved")
 READING = Table("Snapshots: reading them")
@@ -45,10 +45,6 @@ class Order:
 class Nothing:
     def definition(self) -> Statement:
         return S()
-
-
-def new() -> State:
-    return State.new("order-1", "Order", NOW)
 
 
 def dumped(data: Any) -> None:
