@@ -41,13 +41,13 @@ from flowstmt import (
 from flowstmt.core.callbacks import accept
 from flowstmt.core.program import program_for
 from flowstmt.describe import Legal
+from flowstmt.testing import START
 from tests.core.cases import CASES
 from tests.core.styles import STYLES, play
 from tests.core.styles import Case as CoreCase
 from tests.meaning.flows import Player, at, expected
 from tests.meaning.test_meaning import ANY, EXAMPLES, SCRIPTS, STARTS, thorough
 
-START = datetime(2030, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
