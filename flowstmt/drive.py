@@ -10,7 +10,7 @@ from contextvars import Token
 from datetime import datetime
 from functools import partial
 from inspect import isawaitable, iscoroutine
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Never, Protocol, Self, TypeAlias, TypeVar, overload
 
 from flowstmt.callback_round import Request, callback_round
 from flowstmt.core.state import CallbackRequest, CheckpointType, State, WorkflowStatus
@@ -22,6 +22,15 @@ from flowstmt.run import Asks, Run, Save
 if TYPE_CHECKING:
     from flowstmt.beside import Beside
     from flowstmt.core.statements import Answer, Event, Statement
+
+    _TypeT_co = TypeVar("_TypeT_co", covariant=True)
+    _QuietT_co = TypeVar("_QuietT_co", covariant=True)
+
+    class Payload(Protocol[_TypeT_co, _QuietT_co]):
+        # Nothing is one (no reduction is a payload), but to mypy anything may be one until it knows the types. So it takes the
+        # payload's type from the event alone, and says which argument is wrong, instead of "Cannot infer value of type
+        # parameter". The Never keeps it from saying why nothing is one.
+        def __reduce__(self) -> _TypeT_co: ...  # type: ignore[override]
 
 # ``flowstmt.beside`` is loaded by the async drivers themselves: asyncio takes longer to load than all of flowstmt, and who
 # doesn't await has no use for it.
@@ -322,7 +331,7 @@ def handle_callback(
     request: Event[EventPayloadT, EventOutputT],
     workflow: Workflow,
     state: State,
-    payload: EventPayloadT | bytes | bytearray | memoryview,
+    payload: EventPayloadT | Payload[EventPayloadT, Never] | bytes | bytearray | memoryview,
     *,
     now: datetime | None = None,
     deps: Any = None,
@@ -399,7 +408,7 @@ async def handle_callback_async(
     request: Event[EventPayloadT, EventOutputT],
     workflow: Workflow,
     state: State,
-    payload: EventPayloadT | bytes | bytearray | memoryview,
+    payload: EventPayloadT | Payload[EventPayloadT, Never] | bytes | bytearray | memoryview,
     *,
     now: datetime | None = None,
     deps: Any = None,
