@@ -9,12 +9,18 @@ A statement is generic over what its callables are given: ``Statement[First, Sec
 - ``First`` and ``Second`` (contravariant) are the first and the second parameter of the callables in it. What takes none
   fits any: ``object``.
 - ``Style`` (covariant) is ``InstanceStyle`` if it holds what only an instance-style definition may hold (a callable without
-  parameters, a plain value as a condition), else ``Never``.
+  parameters, a plain value as a condition), else ``Never``. No constructor makes one of another style; annotations do.
 
 As the return type of a definition it says what is given. ``Statement`` alone is ``Statement[object, object, object]``: no
-argument to any callable, and any style. ``Statement[Order]`` is ``Statement[Order, object, Order]``: the workflow to each
-of them, and what holds ``InstanceStyle`` is refused, since that is no Order. Inside ForEach and Go(arg=) the item comes
-last: ``Statement[Item, object, object]`` in instance style, ``Statement[Order, Item, Never]`` in class style.
+argument to any callable, and any style. ``Statement[Order]`` is ``Statement[Order, object, Order | ClassStyle]``: the workflow
+to each of them, and what holds ``InstanceStyle`` is refused, since that is neither. (With ``Order`` alone pyright gives up
+``Self`` where a section stands behind a handler.) Inside ForEach and Go(arg=) the item comes last: in instance style it takes
+``Statement[Item, object, object]``, in class style ``Statement[Order, Item, ...]`` of any style but ``InstanceStyle``, so that
+sections fit that are annotated ``Statement[Order, Item]``. What is of any style, as ``Statement`` is, goes through there and is
+found where the definition is returned.
+
+One thing it can't say: a section annotated ``Statement[Order]`` in a definition annotated ``Statement[Self]``, for ``Order``
+is no ``Self``. Its style has to be given, ``Statement[Order, object, Never]``.
 
 ``On`` and ``Timeout`` are statements whose callables want an ``OnlyInWait``, which nobody gives; ``Wait`` takes them by
 their own type. ``Case`` and ``Default`` are kept in a ``Switch`` in the same way.
@@ -64,7 +70,11 @@ __all__ = [
 ]
 
 @final
-class InstanceStyle: ...
+class InstanceStyle:
+    __sizeof__: None  # type: ignore[assignment] # a method that every other class has: see _NotInstanceStyle
+
+@final
+class ClassStyle: ...
 
 @final
 class OnlyInWait: ...
@@ -81,13 +91,17 @@ if not MYPY:
 else:
     Anything: TypeAlias = Any
 
+class _NotInstanceStyle(Protocol):
+    def __sizeof__(self) -> int: ...
+
 _FirstT_contra = TypeVar("_FirstT_contra", contravariant=True, default=object)
 _SecondT_contra = TypeVar("_SecondT_contra", contravariant=True, default=object)
-_StyleT_co = TypeVar("_StyleT_co", covariant=True, default=_FirstT_contra)
+_StyleT_co = TypeVar("_StyleT_co", covariant=True, default=_FirstT_contra | ClassStyle)
 _FirstT = TypeVar("_FirstT", default=Anything)
 _SecondT = TypeVar("_SecondT", default=Anything)
 _StyleT = TypeVar("_StyleT", default=Never)
 _BranchStyleT = TypeVar("_BranchStyleT", default=Never)
+_AnyButInstanceStyleT = TypeVar("_AnyButInstanceStyleT", bound=_NotInstanceStyle, default=Never)
 _ItemT = TypeVar("_ItemT")
 _ResultT = TypeVar("_ResultT")
 _ActionResultT = TypeVar("_ActionResultT")
@@ -120,7 +134,10 @@ class _Odd: ...
 
 # What only a callable of unknown parameters takes (``Callable[..., Any]``: that of an untyped decorator). It may be of either
 # style; pyright would take it for one without parameters, mypy knows that it does not know.
-_Unknown: TypeAlias = Callable[[_Odd, _Odd, _Odd, _Odd], object]
+if not MYPY:
+    _Unknown: TypeAlias = Callable[[_Odd, _Odd, _Odd, _Odd], object]
+else:
+    _Unknown: TypeAlias = None
 _Was: TypeAlias = tuple[str, ...]
 
 class _Sets(Protocol):
@@ -354,12 +371,20 @@ class ForEach(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
     ) -> ForEach[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
     def __new__(
-        cls, name: str, items: tuple[_ItemT, ...] | range, *body: Statement[_FirstT, _ItemT, Never], was: _Was = ()
-    ) -> ForEach[_FirstT, _SecondT, Never]: ...
+        cls,
+        name: str,
+        items: tuple[_ItemT, ...] | range,
+        *body: Statement[_FirstT, _ItemT, _AnyButInstanceStyleT],
+        was: _Was = (),
+    ) -> ForEach[_FirstT, _SecondT, _AnyButInstanceStyleT]: ...
     @overload
     def __new__(
-        cls, name: str, items: Callable[[_FirstT], Sequence[_ItemT]], *body: Statement[_FirstT, _ItemT, Never], was: _Was = ()
-    ) -> ForEach[_FirstT, _SecondT, Never]: ...
+        cls,
+        name: str,
+        items: Callable[[_FirstT], Sequence[_ItemT]],
+        *body: Statement[_FirstT, _ItemT, _AnyButInstanceStyleT],
+        was: _Was = (),
+    ) -> ForEach[_FirstT, _SecondT, _AnyButInstanceStyleT]: ...
     @overload
     def __new__(
         cls, name: str, items: Callable[[_FirstT], Sequence[_ItemT]], *body: Statement[_ItemT, object, object], was: _Was = ()
@@ -369,9 +394,9 @@ class ForEach(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         cls,
         name: str,
         items: Callable[[_FirstT, _SecondT], Sequence[_ItemT]],
-        *body: Statement[_FirstT, _ItemT, Never],
+        *body: Statement[_FirstT, _ItemT, _AnyButInstanceStyleT],
         was: _Was = (),
-    ) -> ForEach[_FirstT, _SecondT, Never]: ...
+    ) -> ForEach[_FirstT, _SecondT, _AnyButInstanceStyleT]: ...
 
 class Break(Statement[Anything, Anything, Never]):
     def __new__(cls) -> Self: ...
@@ -438,14 +463,14 @@ class Go(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         was: _Was = (),
     ) -> Go[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
-    def __new__(
+    def __new__(  # type: ignore[overload-overlap] # only a body without any callable fits both
         cls,
         name: str,
-        *body: Statement[_FirstT, _ItemT, Never],
+        *body: Statement[_FirstT, _ItemT, _AnyButInstanceStyleT],
         id: Answer | Callable[[_FirstT], object] | Callable[[_FirstT, _SecondT], object] = None,
         arg: Callable[[_FirstT], _ItemT] | Callable[[_FirstT, _SecondT], _ItemT],
         was: _Was = (),
-    ) -> Go[_FirstT, _SecondT, Never]: ...
+    ) -> Go[_FirstT, _SecondT, _AnyButInstanceStyleT]: ...
     @overload
     def __new__(  # type: ignore[overload-overlap] # only a body without any callable fits both
         cls,
@@ -459,11 +484,11 @@ class Go(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
     def __new__(
         cls,
         name: str,
-        *body: Statement[_FirstT, _ScalarT, Never],
+        *body: Statement[_FirstT, _ScalarT, _AnyButInstanceStyleT],
         id: Answer | Callable[[_FirstT], object] = None,
         arg: _ScalarT,
         was: _Was = (),
-    ) -> Go[_FirstT, _SecondT, Never]: ...
+    ) -> Go[_FirstT, _SecondT, _AnyButInstanceStyleT]: ...
 
 class Join(Statement[Anything, Anything, Never]):
     go_names: tuple[str, ...]
@@ -482,6 +507,22 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
         handler: Statement[_FirstT, _SecondT, _StyleT] | _Handles[Any] | None = None,
         *body: Statement[_FirstT, _SecondT, _StyleT],
         into: str | Callable[..., Answer] | None = None,
+        via: _Via = None,
+        schema: dict[str, Any] | bool | None = None,
+        was: _Was = (),
+    ) -> On[_FirstT, _SecondT, _StyleT]: ...
+    @overload
+    def __new__(
+        cls,
+        event: Event[_GivenT, _ResultT],
+        handler: Statement[_FirstT, _SecondT, _StyleT] | _Handles[_ResultT] | _Unknown | None = None,
+        *body: Statement[_FirstT, _SecondT, _StyleT],
+        into: str
+        | Callable[[_GivenT], Answer]
+        | Callable[[_GivenT, _FirstT], Answer]
+        | Callable[[_FirstT, _GivenT], Answer]
+        | Callable[[_FirstT, _GivenT, _SecondT], Answer]
+        | None = None,
         via: _Via = None,
         schema: dict[str, Any] | bool | None = None,
         was: _Was = (),
@@ -562,22 +603,6 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
         | Callable[[_FirstT, _GivenT, _SecondT], Awaitable[_ResultT] | _ResultT],
         *body: Statement[_FirstT, _SecondT, _StyleT],
         into: str | Callable[[_FirstT, _GivenT], Answer] | Callable[[_FirstT, _GivenT, _SecondT], Answer] | None = None,
-        via: _Via = None,
-        schema: dict[str, Any] | bool | None = None,
-        was: _Was = (),
-    ) -> On[_FirstT, _SecondT, _StyleT]: ...
-    @overload
-    def __new__(
-        cls,
-        event: Event[_GivenT, _ResultT],
-        handler: Statement[_FirstT, _SecondT, _StyleT] | _Handles[_ResultT] | None = None,
-        *body: Statement[_FirstT, _SecondT, _StyleT],
-        into: str
-        | Callable[[_GivenT], Answer]
-        | Callable[[_GivenT, _FirstT], Answer]
-        | Callable[[_FirstT, _GivenT], Answer]
-        | Callable[[_FirstT, _GivenT, _SecondT], Answer]
-        | None = None,
         via: _Via = None,
         schema: dict[str, Any] | bool | None = None,
         was: _Was = (),
