@@ -51,7 +51,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class LegalCallback:
-    """A callback that would be taken; ``request`` names this very stop, ready for ``handle_callback``."""
+    """A callback that would be taken; ``request`` names this very stop, ready for ``handle_callback``.
+
+    Its ``setup_data`` is what the event's ``setup`` returned.
+    """
 
     event: str
     wait: str
@@ -227,7 +230,8 @@ class _Reader:
         schemas = self.schemas.get(node.index)
         if schemas is None:
             schemas = self.schemas[node.index] = schemas_of(self.subject, node).to_json()
-        request = CallbackRequest(node.name, thread.id, thread.pc, thread.birth, self.state.run_id)
+        datas = (event.request.setup_data for event in thread.events if event.name == node.name and event.status is SET_UP)
+        request = CallbackRequest(node.name, thread.id, thread.pc, thread.birth, self.state.run_id, next(datas, None))
         return LegalCallback(node.name, thread.position, thread.id, thread.pc, thread.birth, **schemas, request=request)
 
     def _timers(self, thread: Thread) -> list[LegalTimer]:

@@ -16,6 +16,7 @@ from flowstmt import (
     CallbackError,
     CallbackRequest,
     DefinitionError,
+    For,
     ForEach,
     Go,
     Join,
@@ -196,6 +197,47 @@ def test_callbacks_carry_what_is_needed_to_make_them():
     assert handle_callback(taken_8.request, order, state) is None
     assert checked(order, state).moves[0].thread_id == "ship:8"
     assert CallbackRequest(**found.to_json()["callbacks"][0]["request"]) == yes.request
+
+
+class Till:
+    def setup(self, request):
+        return f"/till/{request.pc}"
+
+    def teardown(self, request, handled):
+        raise OSError("the till is stuck")
+
+
+@dataclass
+class Sale:
+    def definition(self):
+        return For("for ever", Wait("paying", On("paid", via=Till()), On("asked")))
+
+
+@dataclass
+class RenamedSale:
+    def definition(self):
+        return For("for ever", Wait("paying", On("settled", via=Till(), was=("paid",)), On("asked"), On("gained", via=Till())))
+
+
+def test_a_request_says_what_its_setup_returned_and_not_what_an_earlier_one_did():
+    sale, state = Sale(), State.new("s-1", "Sale", START)
+    resume(sale, state, now=START)
+    first, asked = checked(sale, state).callbacks
+    assert (first.request.setup_data, asked.request.setup_data) == ("/till/1", None)
+    handle_callback(first.request, sale, state, now=START)
+    resume(sale, state, now=START)
+    assert [event.status for event in state.threads[0].events] == ["TeardownError", "Setup", "Setup"]
+    paid, _ = checked(sale, state).callbacks
+    assert paid.request.setup_data == f"/till/{paid.pc}" != "/till/1"
+    stored = state.threads[0].events[1].request
+    assert paid.request == stored
+    assert paid.request is not stored
+    renamed, again = load(RenamedSale, dump(sale, state))
+    assert [(callback.event, callback.request.setup_data) for callback in checked(renamed, again).callbacks] == [
+        ("settled", f"/till/{paid.pc}"),
+        ("asked", None),
+        ("gained", None),
+    ]
 
 
 def test_timers_say_when_and_whether_they_are_due():
