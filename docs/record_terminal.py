@@ -1,8 +1,9 @@
 """Records docs/pictures/terminal.svg: the session of the quick start, played for real and drawn as an animation.
 
 ``make recording`` saves the program of docs/quickstart.md in a folder of its own, runs the commands of that page there, the
-one that gets killed too, and notes each line with the time at which it came. The drawing is one SVG without scripts: each line
-appears at its time, by a CSS animation that starts anew after a pause. Where motion is not wanted, all lines are there at once.
+one that gets killed too, and notes each line with the time at which it came. The drawing is one SVG without scripts: the first
+command and its output are there from the start, so that a still picture is never empty; each line after that appears at its
+time, by a CSS animation that starts anew after a pause. Where motion is not wanted, or not known, all lines are there at once.
 """
 
 from __future__ import annotations
@@ -74,25 +75,29 @@ text { font: 14px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill
 .command { fill: #ffffff; font-weight: 600 }
 .prompt { fill: #7ee787 }
 .death { fill: #ff7b72; font-weight: 600 }
-@media (prefers-reduced-motion: no-preference) { g { opacity: 0; animation: %.1fs step-end infinite } }
+@media (prefers-reduced-motion: no-preference) { g { animation: %.1fs step-end infinite } }
 """
 
 
 def draw(lines: list[Line]) -> str:
     """The lines as an animated SVG."""
     line_height, character, margin = 20, 8.43, 16
-    total = sum(line.after for line in lines) + PAUSE
+    opening = [number for number, line in enumerate(lines) if line.kind == "command"][1]
+    total = sum(line.after for line in lines[opening:]) + PAUSE
     width = margin * 2 + round(character * max(len(line.text) + 2 * (line.kind == "command") for line in lines))
     height = margin * 2 + line_height * len(lines)
     frames, texts, now = [], [], 0.0
     for number, line in enumerate(lines):
-        now += line.after
-        frames.append(f"@keyframes l{number} {{ {100 * now / total:.2f}%, 100% {{ opacity: 1 }} }}")
         prompt = '<tspan class="prompt">$ </tspan>' if line.kind == "command" else ""
-        texts.append(
-            f'<g style="animation-name: l{number}"><text x="{margin}" y="{margin + 14 + number * line_height}" '
-            f'class="{line.kind}" xml:space="preserve">{prompt}{escape(line.text)}</text></g>'
+        text = (
+            f'<text x="{margin}" y="{margin + 14 + number * line_height}" '
+            f'class="{line.kind}" xml:space="preserve">{prompt}{escape(line.text)}</text>'
         )
+        if number >= opening:
+            now += line.after
+            frames.append(f"@keyframes l{number} {{ 0% {{ opacity: 0 }} {100 * now / total:.2f}%, 100% {{ opacity: 1 }} }}")
+            text = f'<g style="animation-name: l{number}">{text}</g>'
+        texts.append(text)
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     return "\n".join(
         [

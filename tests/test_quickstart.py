@@ -55,3 +55,15 @@ def test_the_recorded_session_is_that_of_the_quick_start():
     drawn = [unescape(re.sub("<[^>]*>", "", line)) for line in re.findall("<text .*?</text>", picture)]
     assert [line for line in drawn if line != "Killed"] == session.splitlines(), "run `make recording`"
     assert drawn.count("Killed") == 1
+
+
+def test_a_still_picture_of_the_session_shows_its_first_command_and_what_that_printed():
+    command, printed = next(
+        (block.source, following.source)
+        for block, following in pairwise(blocks(PAGE))
+        if (block.language, following.language) == ("sh", "text")
+    )
+    picture = (ROOT / "docs" / "pictures" / "terminal.svg").read_text(encoding="utf-8")
+    still = re.sub("<g .*?</g>", "", picture)
+    drawn = [unescape(re.sub("<[^>]*>", "", line)) for line in re.findall("<text .*?</text>", still)]
+    assert drawn == [f"$ {command.strip()}", *printed.splitlines()]
