@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from flowstmt import (
 )
 
 log = logging.getLogger("agent")
+
+PAUSE = timedelta(seconds=10)  # after something raised
 
 
 class Sessions:
@@ -77,19 +79,29 @@ class Sessions:
             raise ConflictError(f"{run_id} was moved by somebody else since revision {loaded}: load it again")
 
     async def go_on(self, run_id: str, now: datetime | None = None) -> WorkflowStatus:
-        """Move a session until it waits or is over. What fails is logged and stays due: call again, after a while."""
+        """Move a session until it waits or is over. What fails is logged, and is due again after a pause."""
         if run_id in self.running:
             return WorkflowStatus.Resuming
-        agent, state = self.running[run_id] = self.load(run_id)
-        save = self.saver(agent, state)
         try:
+            agent, state = self.running[run_id] = self.load(run_id)
+            save = self.saver(agent, state)
             return await resume_async(agent, state, save, now=now, deps=self.world, concurrency=self.concurrency)
+        except ConflictError:
+            log.info("%s was moved by somebody else, who sees to the rest", run_id)
+            return WorkflowStatus.Resuming
         except FlowstmtError:
+            # All is saved up to the last checkpoint; or it can't be read any more, and others can.
             log.exception("%s can't go on now", run_id)
+            self._leave_alone(run_id, now or datetime.now(UTC))
             return WorkflowStatus.Resuming
         finally:
             # Nothing was awaited since the resume returned: who finds the session here finds it moving.
-            del self.running[run_id]
+            self.running.pop(run_id, None)
+
+    def _leave_alone(self, run_id: str, now: datetime) -> None:
+        # Only if it is still due: what could not be set up has been saved with the instant of its next try.
+        row = ((now + PAUSE).timestamp(), run_id, now.timestamp())
+        self.db.execute("UPDATE sessions SET wake_at = ? WHERE id = ? AND wake_at <= ?", row)
 
     def due(self, now: datetime) -> list[str]:
         """Sessions that can do something by themselves: new, decided, timed out, or left behind by a process that died."""

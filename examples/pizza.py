@@ -207,7 +207,10 @@ class Orders:
         self.go_on(order, state, self.saver(order, state), now)
 
     def load(self, order_id: str) -> tuple[Order, State]:
-        return load(Order, self.db.execute("SELECT snapshot FROM orders WHERE id = ?", (order_id,)).fetchone()[0])
+        row = self.db.execute("SELECT snapshot FROM orders WHERE id = ?", (order_id,)).fetchone()
+        if row is None:
+            raise LookupError(f"there is no order {order_id!r}")
+        return load(Order, row[0])
 
     def callback(
         self, order_id: str, request: CallbackRequest | str, payload: bytes | None = None, now: datetime | None = None
@@ -230,8 +233,12 @@ class Orders:
         """Move on every order that can do something by itself: one whose process died, one whose time has come."""
         due = self.db.execute("SELECT id FROM orders WHERE wake_at <= ? ORDER BY id", (now.timestamp(),)).fetchall()
         for (order_id,) in due:
-            order, state = self.load(order_id)
-            self.go_on(order, state, self.saver(order, state), now)
+            try:
+                order, state = self.load(order_id)
+                self.go_on(order, state, self.saver(order, state), now)
+            except FlowstmtError:
+                # Its snapshot can't be read any more, say. Those behind it can.
+                log.exception("%s needs somebody to look at it", order_id)
         return [order_id for (order_id,) in due]
 
 

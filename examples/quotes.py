@@ -185,14 +185,14 @@ class Purchases:
         self.db.execute("INSERT INTO purchases VALUES (?, 0, 0, ?)", (purchase_id, snapshot))
 
     async def go_on(self, purchase_id: str, now: datetime | None = None) -> WorkflowStatus:
-        purchase, state = self.load(purchase_id)
-        concurrency = max(1, len(purchase.suppliers))  # more would be of no use
         try:
+            purchase, state = self.load(purchase_id)
+            concurrency = max(1, len(purchase.suppliers))  # more would be of no use
             return await resume_async(
                 purchase, state, self.saver(purchase, state), now=now, deps=self.client, concurrency=concurrency
             )
         except FlowstmtError:
-            # All is saved up to the last checkpoint, and `wake` tries again.
+            # All is saved up to the last checkpoint, and `wake` tries again; or it can't be read, and others can.
             log.exception("%s can't go on now", purchase_id)
             return WorkflowStatus.Resuming
 

@@ -195,7 +195,10 @@ class Bank:
         self.move(transfer_id, now)
 
     def load(self, transfer_id: str) -> tuple[Transfer, State]:
-        return load(Transfer, self.db.execute("SELECT snapshot FROM transfers WHERE id = ?", (transfer_id,)).fetchone()[0])
+        row = self.db.execute("SELECT snapshot FROM transfers WHERE id = ?", (transfer_id,)).fetchone()
+        if row is None:
+            raise LookupError(f"there is no transfer {transfer_id!r}")
+        return load(Transfer, row[0])
 
     def move(self, transfer_id: str, now: datetime | None = None) -> None:
         """Let a transfer go on as far as it can by itself."""

@@ -63,6 +63,18 @@ def test_what_is_refused_is_refused_with_its_reason(output, reason):
     assert f"refused {reason}" in said(output)
 
 
+def test_an_order_that_can_not_be_read_keeps_nobody_from_the_others(tmp_path, caplog):
+    orders = Orders(tmp_path / "orders.db", Town())
+    orders.db.execute("INSERT INTO orders VALUES ('order-0', 0, 0, x'7B7D')")
+    orders.start("order-1", Order("Ada"), NOON)
+    assert orders.wake(NOON + timedelta(hours=1)) == ["order-0", "order-1"]
+    assert "order-0 needs somebody to look at it" in caplog.text
+    assert orders.load("order-1")[1].result == "abandoned"
+    with pytest.raises(LookupError, match="there is no order 'order-2'"):
+        orders.load("order-2")
+    orders.db.close()
+
+
 def test_the_slower_of_two_writers_is_told_so(output):
     assert "failed ConflictError: order-1 was moved by somebody else since revision 5" in said(output)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
@@ -42,6 +44,26 @@ def test_every_command_prints_what_the_quick_start_says(tmp_path):
         )
         assert done.stdout == expected, command
         assert (done.returncode == 0) is ("DIE" not in command), done.stderr
+
+
+def test_an_order_that_can_not_be_read_keeps_nobody_from_the_others_and_to_start_twice_is_to_start_once(tmp_path):
+    (program,) = sources(PAGE, "python")
+    (tmp_path / "shop.py").write_text(program, encoding="utf-8")
+
+    def shop(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "shop.py", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+
+    shop("start", "order-1", "tea")
+    assert shop("start", "order-1", "tea").stdout == "order-1 is Waiting, result: None\n"
+    with closing(sqlite3.connect(tmp_path / "orders.db")) as db, db:
+        db.execute("INSERT INTO orders VALUES ('order-0', 0, 0, x'7B7D')")
+        db.execute("UPDATE orders SET wake_at = 1 WHERE id = 'order-1'")
+    woken = shop("wake")
+    assert "order-0 can't go on now" in woken.stderr
+    assert woken.stdout == "order-1 is Waiting, result: None\n"
+    assert shop("show", "order-2").stdout == "LookupError: there is no order 'order-2'\n"
 
 
 def test_the_recorded_session_is_that_of_the_quick_start():

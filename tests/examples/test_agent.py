@@ -29,7 +29,7 @@ from examples.agent import (
     UserMessage,
     World,
 )
-from examples.agent_sessions import Sessions
+from examples.agent_sessions import PAUSE, Sessions
 from examples.agent_show import live, stored
 from examples.agent_world import SCRIPT, TASK, Book, ScriptedModel
 from flowstmt import (
@@ -257,14 +257,30 @@ def test_a_tool_that_fails_is_tried_again_and_the_model_is_not_asked_again(tmp_p
         sessions.start("s1", agent(), NOON)
         assert await sessions.go_on("s1", NOON) == "Resuming"
         assert "s1 can't go on now" in caplog.text
-        assert sessions.due(NOON) == ["s1"]
-        assert await sessions.go_on("s1", NOON) == "Finished"
-        assert (sessions.due(NOON), len(model.asked)) == ([], 2)
+        assert sessions.due(NOON) == [], "not in a busy loop"
+        later = NOON + PAUSE
+        assert sessions.due(later) == ["s1"]
+        assert await sessions.go_on("s1", later) == "Finished"
+        assert (sessions.due(later), len(model.asked)) == ([], 2)
         sessions.db.close()
 
     keys: list[str] = []
     asyncio.run(session())
     assert keys == [keys[0]] * 2
+
+
+def test_a_session_that_can_not_be_read_keeps_nobody_from_the_others(tmp_path, caplog):
+    async def look() -> None:
+        sessions = Sessions(tmp_path / "sessions.db", World(Model(AssistantMessage("Done.")), {}, Desk()))
+        sessions.db.execute("INSERT INTO sessions VALUES ('s0', 0, 0, x'7B7D')")
+        sessions.start("s1", agent(), NOON)
+        assert [await sessions.go_on(run_id, NOON) for run_id in sessions.due(NOON)] == ["Resuming", "Finished"]
+        assert sessions.due(NOON) == []
+        assert sessions.due(NOON + PAUSE) == ["s0"]
+        sessions.db.close()
+
+    asyncio.run(look())
+    assert "s0 can't go on now" in caplog.text
 
 
 # --- decisions, while the session moves and while it doesn't ---

@@ -172,6 +172,20 @@ def test_an_order_without_an_answer_is_sent_again_with_the_same_key(tmp_path, ca
     assert (list(market.orders.values()), state.result) == (["dora-1"], "1000 x bolt from dora for 79.50, order dora-1")
 
 
+def test_a_purchase_that_can_not_be_read_keeps_nobody_from_the_others(tmp_path, caplog):
+    async def wake() -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(Prompt(PRICES).app), base_url="http://market") as client:
+            purchases = Purchases(tmp_path / "purchases.db", client)
+            purchases.db.execute("INSERT INTO purchases VALUES ('purchase-0', 0, 0, x'7B7D')")
+            purchases.start("purchase-1", purchase())
+            assert await purchases.wake(datetime.now(UTC)) == ["purchase-0", "purchase-1"]
+            assert purchases.load("purchase-1")[1].status == WorkflowStatus.Finished
+            purchases.db.close()
+
+    asyncio.run(wake())
+    assert "purchase-0 can't go on now" in caplog.text
+
+
 def test_of_two_processes_that_move_one_purchase_the_slower_one_is_told_so(tmp_path):
     async def race() -> None:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(Prompt(PRICES).app), base_url="http://market") as client:

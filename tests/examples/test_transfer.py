@@ -243,3 +243,8 @@ def test_a_transfer_that_can_not_be_read_keeps_nobody_from_those_behind_it(bank,
     bank.wake(NOON)
     assert "t-0 needs somebody to look at it" in caplog.text
     assert bank.load("t-1")[1].result == "done"
+
+
+def test_a_transfer_that_nobody_has_ordered_is_not_found(bank):
+    with pytest.raises(LookupError, match="there is no transfer 't-9'"):
+        bank.callback("t-9", "confirm", b'"carl"', NOON)
