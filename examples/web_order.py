@@ -80,6 +80,8 @@ class Order:
 
     def definition(self) -> Statement:
         return S(
+            # Whichever of its events fires, the order goes on behind a Wait. One that should not let it (a note from the
+            # customer, say) needs a For around the Wait, and a Break in those that should.
             Wait(
                 "deposit",
                 On("paid", self.take_payment, via=Checkout(self.due())),
