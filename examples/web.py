@@ -146,7 +146,9 @@ async def keep_waking(shop: Shop, grace: timedelta) -> None:
 
 
 def create_app() -> FastAPI:
-    secret = os.environ["SHOP_SECRET"]  # without one anybody could sign: so no default
+    secret = os.environ["SHOP_SECRET"]  # no default, and none that is empty: with it anybody could sign
+    if not secret:
+        raise ValueError("SHOP_SECRET is empty: set it to what the payment provider signs with")
     shop = Shop(os.environ.get("SHOP_DB", "shop.db"), Town(os.environ.get("TOWN_DB", "town.db")))
     return make_app(shop, secret, grace=timedelta(seconds=5))
 
