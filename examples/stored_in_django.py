@@ -1,7 +1,8 @@
 """Runs as rows of a Django model: views call back while workers move them.
 
-Copy ``Run`` into the ``models.py`` of an app (``makemigrations`` does the rest), and the functions beside it. They do all of it
-twice:
+Copy ``Run`` into the ``models.py`` of an app, without its ``Meta``, and the functions beside it; import your workflows instead
+of ``Claim``, and drop the block at ``if not settings.configured``. ``makemigrations`` does the rest. docs/examples.md has a view
+and a worker that call the functions. They do all of it twice:
 
 - *Optimistic*: ``callback`` and ``work``. No lock is held while handlers and actions run. Each write says which revision it
   was made from; if that is not the stored one any more, nothing is written and ``ConflictError`` is raised. A view then loads
@@ -45,7 +46,7 @@ from flowstmt import (
 
 log = logging.getLogger("runs")
 
-# Yours are in settings.py.
+# Yours are in settings.py. These OPTIONS (Django 5.1 or newer) are a must there with SQLite, else: "database is locked".
 SQLITE = {
     "ENGINE": "django.db.backends.sqlite3",
     "NAME": "runs.db",
@@ -73,7 +74,8 @@ class Run(models.Model):
     snapshot = models.BinaryField()
 
     class Meta:
-        app_label = "runs"  # not needed in the models.py of an app
+        # Delete this Meta in your models.py: with it makemigrations finds nothing, unless your app is called "runs".
+        app_label = "runs"
 
 
 def start(run_id: str, work: Any, now: datetime | None = None) -> None:

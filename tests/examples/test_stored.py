@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import sqlite3
@@ -34,6 +35,7 @@ from flowstmt import (
     validate,
 )
 from flowstmt.testing import Advance, Callback, explore
+from tests.blocks import sources
 from tests.examples.mortal import MEMORY
 from tests.examples.processes import python
 from tests.examples.race import KILLS, Store
@@ -189,6 +191,35 @@ def test_a_run_that_can_not_be_read_keeps_nobody_from_the_others(broken, example
     work_off(store)
     assert "claim-1 can't go on now" in caplog.text
     assert archive.puts == ["a"]
+
+
+def test_the_view_and_the_command_of_the_guide_call_back_and_move(open_store, archive, monkeypatch):
+    open_store("django", "optimistic").start("claim-1", Claim(), datetime.now(UTC))
+    from django.test import RequestFactory
+
+    names: dict[str, Any] = {"__name__": "guide"}
+    for source in sources(Path(__file__).parents[2] / "docs" / "examples.md", "python"):
+        exec(source, names)
+
+    def post(run_id: str, event: str, body: bytes = b"") -> tuple[int, Any]:
+        request = RequestFactory().post("/", body, content_type="application/json")
+        response = names["callback_view"](request, run_id, event)
+        return response.status_code, json.loads(response.content)
+
+    assert post("claim-1", "document", letter("a")) == (200, {"answer": "we have document a"})
+    assert post("claim-2", "document", letter("a")) == (404, {"detail": "there is no run 'claim-2'"})
+    assert post("claim-1", "document", b"{}") == (422, {"detail": ["id: Field required", "text: Field required"]})
+    assert post("claim-1", "complete") == (200, {"answer": None})
+
+    def nothing_to_do(seconds: float) -> None:
+        raise KeyboardInterrupt  # as whoever stops a worker does
+
+    monkeypatch.setattr(time, "sleep", nothing_to_do)
+    names["archive"] = archive
+    with pytest.raises(KeyboardInterrupt):
+        names["Command"]().handle()
+    assert archive.puts == ["a"]
+    assert post("claim-1", "complete")[0] == 409
 
 
 class Door:
