@@ -89,7 +89,7 @@ class Expenses:
     def load(self, expense_id: str) -> tuple[Expense, State]:
         row = self.db.execute("SELECT snapshot FROM expenses WHERE id = ?", (expense_id,)).fetchone()
         if row is None:
-            raise KeyError(f"there is no expense {expense_id!r}")
+            raise LookupError(f"there is no expense {expense_id!r}")
         return load(Expense, row[0])
 
     def saver(self, expense: Expense, state: State) -> Callable[..., None]:

@@ -1,8 +1,8 @@
 """Runs as rows of a Django model: views call back while workers move them.
 
 Copy ``Run`` into the ``models.py`` of an app, without its ``Meta``, and the functions beside it; import your workflows instead
-of ``Claim``, and drop the block at ``if not settings.configured``. ``makemigrations`` does the rest. docs/examples.md has a view
-and a worker that call the functions. They do all of it twice:
+of ``Claim``, and drop the block at ``if not settings.configured``. ``makemigrations`` does the rest. A view and a worker that
+call the functions are in docs/examples.md. They do all of it twice:
 
 - *Optimistic*: ``callback`` and ``work``. No lock is held while handlers and actions run. Each write says which revision it
   was made from; if that is not the stored one any more, nothing is written and ``ConflictError`` is raised. A view then loads

@@ -433,7 +433,7 @@ def test_an_office_that_is_down_delays_and_loses_nothing(expenses, caplog):
 
 def test_a_deadline_that_nobody_saw_pass_counts_all_the_same(expenses):
     expenses.submit("exp-1", small(), START)
-    with pytest.raises(KeyError, match="there is no expense 'exp-2'"):
+    with pytest.raises(LookupError, match="there is no expense 'exp-2'"):
         expenses.call("exp-2", "approve", "Mia")
     for n in range(1, 4):
         expenses.wake(START + n * PATIENCE)
