@@ -1,6 +1,6 @@
 """A pizza order that survives being killed, and the few lines that keep it in a SQLite file.
 
-Copy what you need: ``Order`` is the workflow, ``Orders.saver`` its ten lines of persistence, ``Orders.callback`` what a web
+Copy what you need: ``Order`` is the workflow, ``Orders.saver`` its persistence, ``Orders.callback`` what a web
 handler calls, ``Orders.wake`` what a timer calls. ``python examples/pizza.py`` (``make demo``) shows them at work in
 processes that get killed; the show itself is in ``pizza_show.py``.
 """

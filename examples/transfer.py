@@ -46,11 +46,8 @@ from flowstmt import (
 
 log = logging.getLogger("transfer")
 
-LIMIT = 1000_00
-"""Above this many cents a second person has to confirm."""
-
-TRANSIT = "in transit"
-"""The account of the bank's own that holds what has left one account and not yet reached the other."""
+LIMIT = 1000_00  # above this many cents a second person has to confirm
+TRANSIT = "in transit"  # the account of the bank's own that holds what has left one account and not yet reached the other
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (
@@ -130,10 +127,8 @@ class Transfer:
 def book(source: str, target: str, cents: int, *, even_if_frozen: bool = False) -> str | None:
     """Move money and write it down; or say why not, and write nothing."""
     db: sqlite3.Connection = current().deps
-    accounts = {
-        name: (balance, frozen)
-        for name, balance, frozen in db.execute("SELECT * FROM accounts WHERE name IN (?, ?)", (source, target))
-    }
+    found = db.execute("SELECT * FROM accounts WHERE name IN (?, ?)", (source, target))
+    accounts = {name: (balance, frozen) for name, balance, frozen in found}
     for name in (source, target):
         if name not in accounts:
             return f"there is no account {name!r}"
@@ -149,7 +144,7 @@ def book(source: str, target: str, cents: int, *, even_if_frozen: bool = False) 
 
 
 class Bank:
-    """Accounts, a ledger and transfers in a SQLite file. Make one for each thread and process."""
+    """Accounts, a ledger and transfers in a SQLite file, one for each thread and process. "Your class": where to name yours."""
 
     def __init__(self, path: str | Path) -> None:
         self.db = sqlite3.connect(path, timeout=30, isolation_level=None)  # transactions begin where we say
@@ -169,7 +164,7 @@ class Bank:
             self.db.rollback()  # here, since the failure of a setup or teardown is saved: without what it had half done
             raise
 
-    def saver(self, transfer: Transfer, state: State) -> Callable[..., None]:
+    def saver(self, transfer: Transfer, state: State) -> Callable[..., None]:  # your class
         """What ``resume`` calls at each checkpoint: write the run, and commit it with what the action has written."""
         loaded = state.revision
 
@@ -187,18 +182,18 @@ class Bank:
 
         return save
 
-    def start(self, transfer_id: str, transfer: Transfer, now: datetime | None = None) -> None:
+    def start(self, transfer_id: str, transfer: Transfer, now: datetime | None = None) -> None:  # your class
         """Begin a transfer; to begin it once more, as a caller without an answer does, changes nothing."""
-        state = State.new(transfer_id, "Transfer", now)
+        state = State.new(transfer_id, "Transfer", now)  # its name
         # wake_at 0: should this process die now, `wake` finds the transfer.
         self.db.execute("INSERT OR IGNORE INTO transfers VALUES (?, 0, 0, ?)", (transfer_id, dump(transfer, state)))
         self.move(transfer_id, now)
 
-    def load(self, transfer_id: str) -> tuple[Transfer, State]:
+    def load(self, transfer_id: str) -> tuple[Transfer, State]:  # your class
         row = self.db.execute("SELECT snapshot FROM transfers WHERE id = ?", (transfer_id,)).fetchone()
         if row is None:
             raise LookupError(f"there is no transfer {transfer_id!r}")
-        return load(Transfer, row[0])
+        return load(Transfer, row[0])  # your class
 
     def move(self, transfer_id: str, now: datetime | None = None) -> None:
         """Let a transfer go on as far as it can by itself."""
@@ -239,8 +234,7 @@ class Bank:
             try:
                 self.move(transfer_id, now)
             except FlowstmtError:
-                # Its snapshot can't be read any more, say. Those behind it can.
-                log.exception("%s needs somebody to look at it", transfer_id)
+                log.exception("%s needs somebody to look at it", transfer_id)  # it can't be read, say; those behind it can
         return [transfer_id for (transfer_id,) in due]
 
 
