@@ -6,7 +6,8 @@ import asyncio
 import time
 from typing import Any
 
-from examples.agent import Agent, AssistantMessage, Message, Tool, ToolCall, UserMessage, World
+from examples.agent import Agent, AssistantMessage, Message, ToolCall, UserMessage, World
+from examples.agent_tools import Tool
 from flowstmt import State, dump, resume_async
 
 CALLS, TURNS = 4, 5

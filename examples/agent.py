@@ -1,18 +1,23 @@
 """An agent that can be killed between any two calls: a model, tools side by side, a person who approves the dangerous ones.
 
-Copy what you need: ``Agent`` is the workflow; ``Sessions`` in ``agent_sessions.py`` keeps its runs in a SQLite file, and hands
-them decisions, also while they move. ``python examples/agent.py`` shows a session in processes that get killed; the show itself
-is in ``agent_show.py``, with a model that answers from a script.
+Copy what you need: ``Agent`` is the workflow, and ``agent_tools.py`` has what it may call; ``Sessions`` in
+``agent_sessions.py`` keeps its runs in a SQLite file, and hands them decisions, also while they move. ``python
+examples/agent.py`` shows a session in processes that get killed; the show itself is in ``agent_show.py``, with a model that
+answers from a script.
 
 A real model fits in by one class with one method. What it raises ends the resume, and the next one asks again::
 
     class HostedModel:
-        def __init__(self, client):
+        def __init__(self, client, tools):
             self.client = client  # of whatever provider; give it a timeout, and retries of its own if it has them
+            self.tools = [translate_tool(name, tool.description(), tool.schema()) for name, tool in tools.items()]
 
         async def answer(self, messages, key):
-            reply = await self.client.chat([translate(message) for message in messages], tools=SCHEMAS)
+            told = [translate(message) for message in messages]
+            reply = await self.client.chat(told, tools=self.tools, idempotency_key=key)  # if it knows such keys
             return AssistantMessage(reply.text, [ToolCall(c.id, c.name, c.arguments) for c in reply.tool_calls])
+
+(``translate`` and ``translate_tool`` are yours, since no two providers take the same form.)
 
 The whole conversation is data, so every checkpoint writes all of it: a turn with n tool calls is n + 2 of them, and each
 concurrent step begins with a copy. Up to some 100 kB that is a few milliseconds. Keep large results of tools elsewhere and put
@@ -23,14 +28,15 @@ from __future__ import annotations
 
 import runpy
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
-from pydantic import Field, ValidationError, validate_call
+from pydantic import Field
 
+from examples.agent_tools import Tool, ToolError, fault
 from flowstmt import (
     CallbackRequest,
     For,
@@ -60,6 +66,7 @@ class ToolCall:
     name: str
     arguments: dict[str, Any]
     dangerous: bool = False
+    fault: str = ""
 
 
 @dataclass
@@ -97,18 +104,6 @@ class Decision:
 
 class Model(Protocol):
     async def answer(self, messages: list[Message], key: str) -> AssistantMessage: ...
-
-
-class ToolError(Exception):
-    """Raised by a tool for the model to read. Whatever else a tool raises ends the resume, and the next one tries again."""
-
-
-@dataclass(frozen=True)
-class Tool:
-    """``run(key, **arguments)`` may be called twice with one key, if the process dies in between: it works once per key."""
-
-    run: Callable[..., Awaitable[str]]
-    dangerous: bool = False
 
 
 class Desk(Protocol):
@@ -196,23 +191,23 @@ class Agent:
         answer = await world.model.answer(self.messages, current().idempotency_key)
         if len({call.id for call in answer.calls if call.id}) < len(answer.calls):
             raise ValueError("the model gave calls no id, or two of them the same: their threads could not be told apart")
-        # Decided here and kept: a call that waits for approval when a new release changes the list still needs it.
+        # Decided here and kept: a call that waits for approval when a new release changes the list still needs it. What can't
+        # work is put on nobody's desk, and does not run either if a later release could.
+        faults = {call.id: fault(world.tools, call.name, call.arguments) for call in answer.calls}
         calls = [
-            replace(call, dangerous=call.name in world.tools and world.tools[call.name].dangerous) for call in answer.calls
+            replace(call, fault=faults[call.id], dangerous=not faults[call.id] and world.tools[call.name].dangerous)
+            for call in answer.calls
         ]
         return replace(answer, calls=calls)
 
     async def run_tool(self, call: ToolCall) -> ToolMessage:
         world: World = current().deps
-        if call.name not in world.tools:
-            return ToolMessage(call.id, f"there is no tool {call.name!r}", failed=True)
         try:
-            text = await validate_call(world.tools[call.name].run)(current().idempotency_key, **call.arguments)
+            if why := call.fault or fault(world.tools, call.name, call.arguments):
+                raise ToolError(why)
+            text = await world.tools[call.name].call(current().idempotency_key, call.arguments)
         except ToolError as error:
             return ToolMessage(call.id, str(error), failed=True)
-        except ValidationError as error:  # what the model made up does not fit the tool's signature
-            faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-            return ToolMessage(call.id, f"wrong arguments: {'; '.join(faults)}", failed=True)
         return ToolMessage(call.id, text)
 
     # These have the data to themselves.

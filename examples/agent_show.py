@@ -18,8 +18,9 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from examples.agent import Agent, AssistantMessage, Message, Tool, ToolCall, ToolMessage, UserMessage, World
+from examples.agent import Agent, AssistantMessage, Message, ToolCall, ToolMessage, UserMessage, World
 from examples.agent_sessions import Sessions
+from examples.agent_tools import Tool
 from examples.agent_world import SCRIPT, TASK, Book, Office, ScriptedModel, say
 from flowstmt import CallbackRequest, State, WorkflowStatus, load
 

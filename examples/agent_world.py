@@ -12,8 +12,9 @@ import sqlite3
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from examples.agent import AssistantMessage, Decision, Message, Tool, ToolCall, ToolError
+from examples.agent import AssistantMessage, Decision, Message, ToolCall
 from examples.agent_sessions import Sessions
+from examples.agent_tools import Tool, ToolError
 from flowstmt import CallbackError, CallbackRequest
 
 TASK = "Orders 17 and 18 came broken, says Ann. Look into it, pay back what is fair, and write to her."

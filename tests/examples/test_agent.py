@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import strategies as st
+from pydantic import Field
 
 from examples.agent import (
     PATIENCE,
@@ -23,7 +24,6 @@ from examples.agent import (
     AssistantMessage,
     Decision,
     Message,
-    Tool,
     ToolCall,
     ToolMessage,
     UserMessage,
@@ -31,6 +31,7 @@ from examples.agent import (
 )
 from examples.agent_sessions import PAUSE, Sessions
 from examples.agent_show import live, stored
+from examples.agent_tools import Tool, fault
 from examples.agent_world import SCRIPT, TASK, Book, ScriptedModel
 from flowstmt import (
     CallbackRequest,
@@ -41,6 +42,7 @@ from flowstmt import (
     State,
     StepError,
     WorkflowStatus,
+    resume_async,
     validate,
 )
 from flowstmt.testing import Advance, Callback, Harness, explore
@@ -212,6 +214,41 @@ def test_the_model_is_told_of_a_tool_that_does_not_exist():
 def test_the_model_is_told_of_wrong_arguments_and_the_tool_is_not_called(arguments, fault):
     assert told([ToolCall("c1", "add", arguments)], add=Tool(add)) == {"c1": (f"wrong arguments: {fault}", True)}
     assert told([ToolCall("c1", "add", {"a": 1, "b": 2})], add=Tool(add)) == {"c1": ("3", False)}
+
+
+def test_nobody_is_asked_to_approve_what_can_not_work():
+    model = Model(AssistantMessage("", [ToolCall("c1", "add", {"a": "one"})]), AssistantMessage("Sorry."))
+    desk = Desk()
+    harness = Harness(agent(), deps=World(model, {"add": Tool(add, dangerous=True)}, desk))
+    assert (harness.run(), desk.asked) == ("Finished", [])
+    assert results(harness.workflow)["c1"][0].startswith("wrong arguments: a: Input should be a valid integer")
+
+
+def test_what_could_not_work_does_not_run_unapproved_if_a_later_release_could():
+    async def session() -> None:
+        model = Model(AssistantMessage("", [ToolCall("c1", "launch", {"a": 1})]), AssistantMessage("Sorry."))
+        work, state = agent(), State.new("s1", "Agent", NOON)
+        await resume_async(work, state, now=NOON, deps=World(model, {}, Desk()), max_steps=1)
+        later = World(model, {"launch": Tool(add, dangerous=True)}, Desk())
+        assert await resume_async(work, state, now=NOON, deps=later) == "Finished"
+        assert results(work) == {"c1": ("there is no tool 'launch'", True)}
+
+    asyncio.run(session())
+
+
+def test_the_model_is_told_what_a_tool_does_and_what_it_takes():
+    async def pay(key: str, order: int, cents: Annotated[int, Field(gt=0)] = 100) -> str:
+        """Pay back."""
+        raise NotImplementedError
+
+    assert Tool(pay).description() == "Pay back."
+    assert Tool(pay).schema()["required"] == ["order"]
+    assert Tool(pay).schema()["properties"]["cents"]["exclusiveMinimum"] == 0
+    assert set(Tool(pay).schema()["properties"]) == {"order", "cents"}
+    assert fault({"pay": Tool(pay)}, "pay", {"order": 1}) == ""
+    assert (
+        fault({"pay": Tool(pay)}, "pay", {"order": 1, "cents": 0}) == "wrong arguments: cents: Input should be greater than 0"
+    )
 
 
 def test_the_model_is_told_why_a_call_was_denied(world):
