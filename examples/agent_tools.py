@@ -43,8 +43,9 @@ def fault(tools: Mapping[str, Tool], name: str, arguments: dict[str, Any]) -> st
     """Why a call can't work, for the model to read; empty if it may."""
     if name not in tools:
         return f"there is no tool {name!r}"
+    check: Any = validate_call(wraps(tools[name].run)(lambda *_, **__: None))  # the signature, and nothing behind it
     try:
-        validate_call(wraps(tools[name].run)(lambda *_, **__: None))("", **arguments)  # the signature, and nothing behind it
+        check("", **arguments)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         return f"wrong arguments: {'; '.join(faults)}"
