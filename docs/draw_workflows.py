@@ -144,7 +144,7 @@ def smaller(svg: str) -> str:
     svg = re.sub(r'(?<= d=")[^"]+(?="[^>]*(?: stroke-width="0"| stroke-dasharray="0 0"))', _straightened, svg)
     svg = re.sub(r"@keyframes [\w-]+\{[^{}]*\{[^{}]*\}\}", "", svg)
     # A page shows an image in the size that it says it has; without one, as wide as the page.
-    width, height = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)[0]
+    width, height = re.findall(r'viewBox="\S+ \S+ ([\d.]+) ([\d.]+)"', svg)[0]
     svg = re.sub(r'width="100%"', f'width="{width}" height="{height}"', svg, count=1)
     return re.sub(r'style="max-width:[^"]*"', 'style="background: #ffffff"', svg, count=1) + "\n"
 

@@ -32,3 +32,5 @@ def test_each_text_has_a_picture_that_needs_nothing_else(text):
             assert line.replace(" ", "") in words
     assert not re.search(r"<script|<foreignObject|<image|https?://(?!www\.w3\.org/)|@import|url\((?!#)", svg)
     assert len(svg) < 150_000
+    root = ElementTree.fromstring(svg).attrib
+    assert root["viewBox"].split()[2:] == [root["width"], root["height"]]
