@@ -255,8 +255,9 @@ def resume(
     setup and teardown: it must call ``call()`` and return what that returns.
 
     Raises ``StepError`` if an action or condition raises, ``SetupError`` when all else is done and a setup had failed,
-    ``DefinitionError``, ``StateError`` and ``PositionError`` before anything runs, and whatever ``save`` raises. After an
-    error other than ``SetupError`` discard both objects and load the last snapshot.
+    ``DefinitionError``, ``StateError`` and ``PositionError`` before anything runs, and whatever ``save`` raises. A
+    ``DefinitionError`` comes later where only the data show it: two threads of one id, a loop without progress, a shape that
+    changed. After an error other than ``SetupError`` discard both objects and load the last snapshot.
 
     >>> from dataclasses import dataclass
     >>> from flowstmt import State, Step, resume
