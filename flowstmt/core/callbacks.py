@@ -68,10 +68,11 @@ def _refusal(program: Program, state: State, request: CallbackRequest) -> Callba
         if nodes:
             name = f"{' or '.join(dict.fromkeys(repr(node.name) for node in nodes))} (once {name})"
     if not nodes:
-        known = _listed([repr(known) for known, nodes in program.events.items() if nodes[0].kind is On]) or "none"
-        close = get_close_matches(request.name, [known for known, nodes in program.events.items() if nodes[0].kind is On], 1)
+        known = [known for known, nodes in program.events.items() if nodes[0].kind is On]
+        close = get_close_matches(request.name, known, 1)
         meant = f". Did you mean {close[0]!r}?" if close else ""
-        return UnknownEventError(f"{run}: {program.workflow_name} has no event {name}; it has {known}{meant}")
+        has = _listed([repr(event) for event in known]) or "none"
+        return UnknownEventError(f"{run}: {program.workflow_name} has no event {name}; it has {has}{meant}")
     if not any(node.kind is On for node in nodes):
         return UnknownEventError(f"{run}: {name} is a Timeout: time fires it, callbacks can't. {_open_events(program, state)}")
     waiting = _meant(program, state, request)
