@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from types import GenericAlias
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from flowstmt.core.policies import Retry
 from flowstmt.errors import DefinitionError, a_kind_of
 
 __all__ = [
@@ -131,9 +132,15 @@ class Step(Statement):
     ``concurrent`` is for work outside (a request, a model): under ``resume_async(concurrency=n)`` the action runs beside
     those of other threads. It gets a copy of the data, reads that, and hands back its result for ``into``; changing the
     data is an error.
+
+    ``retry`` is the policy for an action that raises; without one that of the workflow's class (``retry: ClassVar[Retry]``)
+    holds, or, without that, the failure is a ``StepError`` of the driver unless a ``Try`` takes it. An action that takes
+    longer than ``timeout`` has failed with a ``StepTimeoutError``: it must be async, or concurrent.
+    ``compensate`` undoes the step if the run, or the ``Saga`` around, fails for good or is cancelled later: it takes what the
+    action returned, or nothing.
     """
 
-    __slots__ = ("action", "concurrent", "into", "name", "was")
+    __slots__ = ("action", "compensate", "concurrent", "into", "name", "retry", "timeout", "was")
 
     def __init__(
         self,
@@ -142,12 +149,18 @@ class Step(Statement):
         *,
         into: str | Callable[..., Any] | None = None,
         concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: Callable[..., Any] | None = None,
         was: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.action = action
         self.into = into
         self.concurrent = concurrent
+        self.retry = retry
+        self.timeout = timeout
+        self.compensate = compensate
         self.was = was
 
 
@@ -217,13 +230,21 @@ class For(Statement):
     """``For(name, cond, *body)`` runs its body while ``cond`` is true; ``For(name, *body)`` runs it until a ``Break``.
 
     On every way through the body there has to be something that stops, else it would spin: a ``DefinitionError`` says so
-    when a thread comes round.
+    when a thread comes round. A loop that would begin its body more often than ``max_iterations`` fails for good.
     """
 
-    __slots__ = ("body", "cond", "forever", "name", "was")
+    __slots__ = ("body", "cond", "forever", "max_iterations", "name", "was")
 
-    def __init__(self, name: str, cond: Condition | Statement = _NO_COND, *body: Statement, was: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        cond: Condition | Statement = _NO_COND,
+        *body: Statement,
+        max_iterations: int | None = None,
+        was: tuple[str, ...] = (),
+    ) -> None:
         self.name = name
+        self.max_iterations = max_iterations
         self.was = was
         if cond.__class__ is bool or not (cond is _NO_COND or isinstance(cond, Statement)):
             self.forever = False

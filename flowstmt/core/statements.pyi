@@ -41,6 +41,7 @@ from uuid import UUID
 
 from typing_extensions import TypeVar
 
+from flowstmt.core.policies import Retry
 from flowstmt.core.state import CallbackRequest
 
 __all__ = [
@@ -186,6 +187,9 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
     action: Callable[..., Any]
     into: str | Callable[..., Any] | None
     concurrent: bool
+    retry: Retry | None
+    timeout: timedelta | None
+    compensate: Callable[..., Any] | None
     if not MYPY:
         @overload
         def __new__(
@@ -195,12 +199,24 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
             *,
             into: str | Callable[..., Answer] | None = None,
             concurrent: bool = False,
+            retry: Retry | None = None,
+            timeout: timedelta | None = None,
+            compensate: Callable[..., Any] | None = None,
             was: _Was = (),
         ) -> Step[_FirstT, _SecondT, Never]: ...
 
     @overload
     def __new__(
-        cls, name: str, action: _BareAction, *, into: str | None = None, concurrent: bool = False, was: _Was = ()
+        cls,
+        name: str,
+        action: _BareAction,
+        *,
+        into: str | None = None,
+        concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: Callable[..., Any] | None = None,
+        was: _Was = (),
     ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
     def __new__(
@@ -210,6 +226,9 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         *,
         into: str | None = None,
         concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: Callable[..., Any] | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, Never]: ...
     @overload
@@ -220,6 +239,9 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         *,
         into: str | None = None,
         concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: Callable[..., Any] | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, Never]: ...
     @overload
@@ -230,6 +252,9 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         *,
         into: Callable[[_ActionResultT], Answer] | Callable[[_ActionResultT, _FirstT], Answer],
         concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: Callable[..., Any] | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
@@ -240,6 +265,9 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         *,
         into: Callable[[_FirstT, _ActionResultT], Answer] | Callable[[_FirstT, _ActionResultT, Any], Answer],
         concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: Callable[..., Any] | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, Never]: ...
     @overload
@@ -250,6 +278,9 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         *,
         into: Callable[[_ActionResultT], Answer] | Callable[[_ActionResultT, _FirstT], Answer],
         concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: Callable[..., Any] | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
@@ -260,6 +291,9 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         *,
         into: Callable[[_FirstT, _ActionResultT], Answer] | Callable[[_FirstT, _ActionResultT, _SecondT], Answer],
         concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: Callable[..., Any] | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, Never]: ...
 
@@ -338,13 +372,19 @@ class If(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
 class For(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
     forever: bool
     cond: Any
+    max_iterations: int | None
     @overload
     def __new__(
-        cls, name: str, *body: Statement[_FirstT, _SecondT, _StyleT], was: _Was = ()
+        cls, name: str, *body: Statement[_FirstT, _SecondT, _StyleT], max_iterations: int | None = None, was: _Was = ()
     ) -> For[_FirstT, _SecondT, _StyleT]: ...
     @overload
     def __new__(
-        cls, name: str, cond: Callable[[_FirstT], Answer], *body: Statement[_FirstT, _SecondT, _StyleT], was: _Was = ()
+        cls,
+        name: str,
+        cond: Callable[[_FirstT], Answer],
+        *body: Statement[_FirstT, _SecondT, _StyleT],
+        max_iterations: int | None = None,
+        was: _Was = (),
     ) -> For[_FirstT, _SecondT, _StyleT]: ...
     @overload
     def __new__(
@@ -352,11 +392,17 @@ class For(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         name: str,
         cond: Callable[[_FirstT, _SecondT], Answer],
         *body: Statement[_FirstT, _SecondT, _StyleT],
+        max_iterations: int | None = None,
         was: _Was = (),
     ) -> For[_FirstT, _SecondT, _StyleT]: ...
     @overload
     def __new__(
-        cls, name: str, cond: Answer | _Bare, *body: Statement[_FirstT, _SecondT, _StyleT], was: _Was = ()
+        cls,
+        name: str,
+        cond: Answer | _Bare,
+        *body: Statement[_FirstT, _SecondT, _StyleT],
+        max_iterations: int | None = None,
+        was: _Was = (),
     ) -> For[_FirstT, _SecondT, _StyleT | InstanceStyle]: ...
 
 class ForEach(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
