@@ -24,7 +24,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeAlias
 
-from flowstmt.core.state import State, Thread
+from flowstmt.core.state import EXECUTING, State, Thread
 from flowstmt.current import Ask, Caller
 from flowstmt.errors import ConflictError, StateError, said
 from flowstmt.twin import Twin
@@ -124,6 +124,10 @@ class Flight:
         self.caller = caller
         self.task = task
 
+    def is_gone(self) -> bool:
+        """Whether its thread has been told to end meanwhile: nobody wants its outcome any more."""
+        return self.thread.status is not EXECUTING or self.thread.pc != self.twin.thread.pc
+
 
 class Beside:
     """What one running resume has beside it.
@@ -219,19 +223,20 @@ class Beside:
         self.flights.remove(flight)
         self.births.discard(flight.thread.birth)
 
-    async def drop(self) -> None:
+    async def drop(self, flights: list[Flight]) -> None:
         """Cancel what is in flight and wait for its end, even if cancelled meanwhile. Outcomes are dropped."""
         try:
-            await _cancelled([flight.task for flight in self.flights])
+            await _cancelled([flight.task for flight in flights])
         finally:
-            self.flights.clear()
-            self.births.clear()
-            self.landed.clear()
+            for flight in flights:
+                self.forget(flight)
+                if flight in self.landed:
+                    self.landed.remove(flight)
 
     async def end(self, reason: BaseException) -> None:
         """The resume ends with an error: nobody goes on beside it."""
         try:
-            await self.drop()
+            await self.drop(self.flights.copy())
         finally:
             self._refuse_all(reason)
 

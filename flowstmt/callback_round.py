@@ -40,7 +40,7 @@ def callback_round(run: Run, request: Request, payload: Any) -> Asks:
     run.event = _event(run, thread, node)
     try:
         if on.into is not None and kept is not LEFT_OUT:
-            machine.store(thread, node, on.into, kept_payload(kept, on, workflow, state.run_id), run.call_setter)
+            machine.store(thread, node, on.into, kept_payload(kept, on, workflow, state.run_id))
         if on.handler is not None:
             output = yield _handler_call(run, run.event, thread, node, given, payload)
     except BaseException:

@@ -7,6 +7,7 @@
     ├─ StateError                   a snapshot or state that can't be used
     │  └─ PositionError             a thread stands where the definition has nothing
     ├─ StepError                    an action or a condition raised; the original is __cause__
+    ├─ ParallelError                too many branches of a Parallel or Map failed; one line for each
     ├─ SetupError                   events could not be set up outside; everything else was done and saved
     ├─ CallbackError                a callback was refused; nothing changed
     │  ├─ UnknownEventError         the definition has no such event
@@ -26,7 +27,7 @@ or data, and neither do the causes that a traceback shows with it. What each err
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ __all__ = [
     "FlowstmtError",
     "InvalidPayloadError",
     "NotWaitingError",
+    "ParallelError",
     "PositionError",
     "RefusedError",
     "SetupError",
@@ -101,6 +103,18 @@ class StepError(FlowstmtError):
 def _rebuild_step_error(cls: type[StepError], message: str, step: str, run_id: str, thread_id: str) -> StepError:
     """Errors travel between processes (worker pools, test runners); keyword-only arguments need help to."""
     return cls(message, step=step, run_id=run_id, thread_id=thread_id)
+
+
+class ParallelError(FlowstmtError):
+    """The join of a ``Parallel`` or ``Map`` can't be met any more: too many of its branches have failed.
+
+    ``errors`` has an ``ErrorInfo`` for each of them, by the key of the branch. It is a failure like that of an action: a
+    ``Try`` around may catch it, else the run fails.
+    """
+
+    def __init__(self, message: str, errors: Mapping[str, Any] | None = None) -> None:
+        self.errors: Mapping[str, Any] = {} if errors is None else errors
+        super().__init__(message)
 
 
 class SetupError(FlowstmtError):

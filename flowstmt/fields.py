@@ -14,13 +14,13 @@ import orjson
 from pydantic import BaseModel, ValidationError
 from typing_extensions import TypedDict
 
-from flowstmt.codec import Adapter, adapter_for, faults_of
+from flowstmt.codec import Adapter, Codec, adapter_for, faults_of
 from flowstmt.errors import StateError, said
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-__all__ = ["Fields", "fields_of"]
+__all__ = ["FieldCodec", "Fields", "fields_of"]
 
 _KEPT_AS = "__flowstmt_fields__"
 _MISSING: Any = object()
@@ -226,6 +226,14 @@ class Fields:
         for name, value in values.items():
             object.__setattr__(workflow, name, value)
         return workflow
+
+
+class FieldCodec(Codec):
+    """A codec that knows the types of fields."""
+
+    def for_field(self, value: Any, workflow: Any, field: str) -> Any:
+        """``value`` as a reload would give it in that field of the workflow. Raises ``ValueError``."""
+        return self.adapt(value, fields_of(type(workflow)).types.get(field, Any))
 
 
 def _is_pydantic_field(default: Any) -> TypeGuard[FieldInfo]:

@@ -16,12 +16,14 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from flowstmt.backup import Backup
+from flowstmt.backup import Backup, Dumped
 from flowstmt.core.events import event_key
 from flowstmt.core.machine import Machine
+from flowstmt.core.outcomes import Verdict
 from flowstmt.core.program import rebuild
 from flowstmt.core.state import (
     AFTER_CALLBACK,
+    AFTER_FAILURE,
     AFTER_RESUME,
     AFTER_SETUP,
     AFTER_TEARDOWN,
@@ -40,7 +42,9 @@ from flowstmt.run import CODEC, Asks, Run
 from flowstmt.twin import Twin
 
 if TYPE_CHECKING:
-    from flowstmt.beside import Beside, Flight
+    from datetime import datetime
+
+    from flowstmt.beside import Beside
 
 __all__ = ["resume_rounds"]
 
@@ -80,7 +84,7 @@ def _status(run: Run) -> WorkflowStatus:
 def _rounds(run: Run, max_steps: int) -> Asks:
     """One action after the other."""
     machine, state, save, beside = run.machine, run.state, run.save, run.beside
-    class_style, call_setter = run.program.class_style, run.call_setter
+    class_style, some_may_fail = run.program.class_style, run.program.some_may_fail
     yield from _begin(run)
     steps = 0
     while True:
@@ -93,14 +97,15 @@ def _rounds(run: Run, max_steps: int) -> Asks:
         run.kind = "action"
         run.thread = thread
         run.event = run.instant = None
+        backup = Dumped(run.workflow, thread) if some_may_fail and machine.may_fail(thread) else None
         try:
             result = yield machine.action(thread)
-        except Exception as error:
-            if error is run.not_awaited:
-                raise
-            raise _action_failed(state, thread, error) from error
+        except Exception as error:  # noqa: BLE001 what an action raises may be anything: it is kept, or raised with its place
+            yield from _failed(run, thread, error, backup)
+            steps += 1
+            continue
         now = run.clock()
-        kind = machine.complete(thread, result, now, call_setter)
+        kind = machine.complete(thread, result, now)
         run.kind = ""
         # The action has run: that is saved whatever its consequences are. (As in ``_completed``, spelt out where every step
         # passes.)
@@ -152,8 +157,7 @@ def _rounds_beside(run: Run, max_steps: int) -> Asks:
                 continue
             steps += 1
         if alone is not None:
-            result = yield from _alone(run, alone)
-            yield from _completed(run, alone, result)
+            yield from _alone(run, alone)
             if beside is not None and beside.flights and not beside.landed:
                 yield beside.breathe, ()
         elif beside is None or not beside.flights:
@@ -170,26 +174,63 @@ def _rounds_beside(run: Run, max_steps: int) -> Asks:
 def _alone(run: Run, thread: Thread) -> Asks:
     """An action beside which no other has the data; that of a concurrent step, too, where only one may run at once."""
     twin: Twin | None = None
+    backup: Dumped | None = None
     run.thread = thread
     if run.machine.is_concurrent(thread):
         twin, ask = _with_copy(run, thread)
         run.workflow, run.thread = twin.workflow, twin.thread
     else:
         ask = run.machine.action(thread)
+        backup = Dumped(run.workflow, thread) if run.machine.may_fail(thread) else None
     run.kind = "action"
     run.event = run.instant = None
     try:
         result = yield ask
-    except Exception as error:
-        if error is run.not_awaited:
-            raise
-        raise _action_failed(run.state, thread, error) from error
+    except Exception as error:  # noqa: BLE001 as in ``_rounds``
+        run.workflow = run.machine.workflow
+        yield from _failed(run, thread, error, backup)
+        return
     finally:
         run.workflow = run.machine.workflow
     run.kind = ""
     if twin is not None:
         _refuse_changes(run.state, thread, twin)
-    return result
+    yield from _completed(run, thread, result)
+
+
+def _failed(run: Run, thread: Thread, error: Exception, backup: Dumped | None) -> Asks:
+    """An attempt has failed: kept and saved if somebody takes the failure, else raised."""
+    run.kind = ""
+    now = run.clock()
+    verdict = _verdict(run, thread, error, now, run)
+    if backup is not None:
+        backup.put_back()
+    yield from _kept(run, thread, verdict, now)
+
+
+def _verdict(run: Run, thread: Thread, error: Exception, now: datetime, caller: Caller) -> Verdict:
+    """Who takes the failure of an action. Raises it if nobody does."""
+    if error is caller.not_awaited:
+        raise error
+    verdict = run.machine.verdict(thread, error, now)
+    if verdict is None:
+        raise _action_failed(run.state, thread, error) from error
+    after = "that is final" if verdict.due_at is None else f"the next attempt is due at {verdict.due_at}"
+    logger.warning(
+        "%s: attempt %d raised %s; %s", _step_of(run.state, thread), thread.attempt, said(error), after, exc_info=error
+    )
+    return verdict
+
+
+def _kept(run: Run, thread: Thread, verdict: Verdict, now: datetime) -> Asks:
+    """What follows from a failure that somebody takes: all moves, and one save."""
+    run.thread = thread
+    run.machine.fail(thread, verdict, now)
+    stuck = _move_on(run, partial(run.machine.settle, now))
+    yield from run.checkpoint(AFTER_FAILURE, now, thread)
+    if stuck is not None:
+        raise stuck
+    yield from _aftermath(run)
 
 
 def _take_off(run: Run, beside: Beside, thread: Thread) -> None:
@@ -237,14 +278,25 @@ def _land(run: Run, beside: Beside) -> Asks:
     failures: list[FlowstmtError] = []
     while beside.landed:
         flight = beside.landed.popleft()
+        failed = flight.task.exception()
+        if failed is not None and not isinstance(failed, Exception):
+            raise failed
+        run.event, run.instant = None, flight.caller.instant
+        now = run.clock()
+        verdict: Verdict | None = None
         try:
-            result = _result_of(run.state, flight)
+            if failed is None:
+                _refuse_changes(run.state, flight.thread, flight.twin)
+            else:
+                verdict = _verdict(run, flight.thread, failed, now, flight.caller)
         except FlowstmtError as error:
             failures.append(error)
             continue
         beside.forget(flight)
-        run.event, run.instant = None, flight.caller.instant
-        yield from _completed(run, flight.thread, result)
+        if verdict is None:
+            yield from _completed(run, flight.thread, flight.task.result())
+        else:
+            yield from _kept(run, flight.thread, verdict, now)
     if not failures:
         return
     over = run.state.status in OVER
@@ -255,24 +307,13 @@ def _land(run: Run, beside: Beside) -> Asks:
         raise failures[0]
 
 
-def _result_of(state: State, flight: Flight) -> Any:
-    try:
-        result = flight.task.result()
-    except Exception as error:
-        if error is flight.caller.not_awaited:
-            raise
-        raise _action_failed(state, flight.thread, error) from error
-    _refuse_changes(state, flight.thread, flight.twin)
-    return result
-
-
 def _completed(run: Run, thread: Thread, result: Any) -> Asks:
     """What follows from the outcome of an action: all moves, and one save."""
     now = run.clock()
     # A setter is a part of the action, but the data that it changes are the run's, not the copy that the action had.
     run.kind = "action"
     run.thread = thread
-    kind = run.machine.complete(thread, result, now, run.call_setter)
+    kind = run.machine.complete(thread, result, now)
     run.kind = ""
     stuck = _move_on(run, partial(run.machine.settle, now))
     yield from run.checkpoint(kind, now, thread)
@@ -283,8 +324,11 @@ def _completed(run: Run, thread: Thread, result: Any) -> Asks:
 
 def _aftermath(run: Run) -> Asks:
     """What is to be done once a checkpoint is saved, before anything else runs."""
-    if run.beside is not None and run.beside.flights and run.state.status in OVER:
-        yield run.beside.drop, ()
+    beside = run.beside
+    if beside is not None and beside.flights:
+        gone = [flight for flight in beside.flights if flight.is_gone()]
+        if gone:
+            yield beside.drop, (gone,)
     if run.machine.outside_work(run.tried) is not None:
         yield from _outside(run)
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from flowstmt.codec import Codec
 from flowstmt.core.machine import Machine
 from flowstmt.core.program import program_for
 from flowstmt.core.state import CheckpointType, State, Thread, aware
 from flowstmt.current import CURRENT, Ask, Caller, Current
 from flowstmt.errors import DefinitionError, StateError, a_kind_of
+from flowstmt.fields import FieldCodec
 
 if TYPE_CHECKING:
     from flowstmt.beside import Beside
@@ -23,7 +23,7 @@ Save: TypeAlias = Callable[[CheckpointType], Any]
 Asks: TypeAlias = Generator[Ask, Any, Any]
 """The calls to be made: their results are sent back, their exceptions thrown in."""
 
-CODEC = Codec()
+CODEC = FieldCodec()
 
 
 _now = partial(datetime.now, UTC)
@@ -52,6 +52,7 @@ class Run(Caller):
         self.tried: set[tuple[Any, ...]] = set()
         self.failures: list[tuple[str, Exception]] = []
         self.machine = Machine(program, values, workflow, state, CODEC)
+        self.machine.call_setter = self.call_setter
 
     def refuse_async(self) -> None:
         """For sync drivers: nothing may have to be awaited."""

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 
-from flowstmt.core.nodes import Node
+from flowstmt.core.nodes import FANOUT, Node
 from flowstmt.core.state import ENDED, SET_UP, WAITING_CONDITION, WAITING_EVENT, WAITING_TIME, State, Thread
 from flowstmt.core.statements import Join
 
@@ -64,6 +64,8 @@ class Agenda:
                     first = thread.due_at
             elif status is WAITING_CONDITION and by_name[thread.position].kind is Join:
                 self.joins.add(thread.position)
+            elif status is WAITING_CONDITION and by_name[thread.position].kind in FANOUT and thread.frames[-1].data["live"]:
+                continue  # the end of a branch wakes it
             elif status is not ENDED:
                 awake.append(thread)
         self.due_at = first
@@ -84,6 +86,16 @@ class Agenda:
         known = set(map(id, self.awake))
         self.awake = [thread for thread in self._state.threads if thread.status is WAITING_CONDITION or id(thread) in known]
         self.joins.clear()
+
+    def wake(self, thread: Thread) -> None:
+        """Look at a thread as well."""
+        if not any(other is thread for other in self.awake):
+            known = set(map(id, self.awake)) | {id(thread)}
+            self.awake = [each for each in self._state.threads if id(each) in known]
+
+    def thread(self, thread_id: str | None) -> Thread | None:
+        """The live thread of this id."""
+        return next((each for each in self._state.threads if each.id == thread_id and each.status is not ENDED), None)
 
     def place(self, thread: Thread) -> int:
         """Where a thread stands on the agenda."""

@@ -39,6 +39,9 @@ class Values(Protocol):
     def restore(self, plain: Any, wanted: Any) -> Any:
         """The value of type ``wanted`` that the JSON value ``plain`` stands for. Raises ``ValueError``."""
 
+    def for_field(self, value: Any, workflow: Any, field: str) -> Any:
+        """``value`` as a reload would give it in that field of the workflow. Raises ``ValueError``."""
+
 
 class Answers:
     """One run, its program, and the values of the latest build.
@@ -74,7 +77,7 @@ class Answers:
         return self._arguments(thread, node, call, (*self._base, *payload))
 
     def _item(self, thread: Thread, node: Node) -> Any:
-        return self._frames[-1].item if node.item_in_frame else thread.arg
+        return thread.arg if node.item_frame < 0 else self._frames[node.item_frame].item
 
     def _value(self, thread: Thread, node: Node, role: str, value: Any) -> Any:
         """What a value or callable of a statement is now; ``role`` is what messages call it."""

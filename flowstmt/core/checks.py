@@ -16,8 +16,12 @@ from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any
 
 from flowstmt.core.calls import annotation, is_async, parameters
+from flowstmt.core.fanout import ALL, Branch, Map, Parallel
 from flowstmt.core.names import Names, full_name, in_scope
-from flowstmt.core.nodes import KINDS, LOOPS, STOPS, ItemScope, Node
+from flowstmt.core.nodes import FANOUT, KINDS, LOOPS, STARTERS, STOPS, ItemScope, Node
+from flowstmt.core.policies import Retry
+from flowstmt.core.recovery import Catch, Fail, Finally, Saga, Try
+from flowstmt.core.recovery_checks import check_catch, check_fail, check_map, check_parallel, check_retry, check_try
 from flowstmt.core.statements import (
     Break,
     Case,
@@ -50,6 +54,9 @@ _PARENTS: dict[type[Statement[Any, Any, Any]], tuple[type[Statement[Any, Any, An
     Default: (Switch, If),
     On: (Wait,),
     Timeout: (Wait,),
+    Catch: (Try,),
+    Finally: (Try,),
+    Branch: (Parallel,),
 }
 """The kinds that stand only directly inside certain others."""
 
@@ -97,6 +104,7 @@ class Checker:
         if parent is not None:
             parent.children.append(node)
             self._surround(node, parent)
+        self._frame(node, statement)
         if depth >= MAX_DEPTH:
             self.fault(node, f"nested deeper than {MAX_DEPTH} statements: does the tree contain itself?")
             return
@@ -114,20 +122,38 @@ class Checker:
             self._stops_somewhere(node)
 
     def _surround(self, node: Node, parent: Node) -> None:
-        node.frames, node.go, node.loop = parent.frames, parent.go, parent.loop
-        node.item, node.item_in_frame = parent.item, parent.item_in_frame
-        node.thread_name = parent.thread_name
+        node.frames, node.go, node.loop = parent.inside, parent.go, parent.loop
+        node.item, node.item_frame = parent.item, parent.item_frame
+        node.thread_name, node.in_saga = parent.thread_name, parent.in_saga or parent.kind is Saga
         node.scope, node.old_scopes = parent.scope, parent.old_scopes
         if parent.kind is Scope:
             node.scope, node.old_scopes = f"{parent.name}/", tuple([f"{name}/" for name in parent.old_names])
         if parent.kind in LOOPS:
             node.loop = parent
         if parent.kind is ForEach:
-            node.frames = (*parent.frames, parent.name)
-            node.item, node.item_in_frame = parent.own_item, True
-        elif parent.kind is Go:
+            node.item, node.item_frame = parent.own_item, len(parent.frames)
+        elif parent.kind in STARTERS:
             node.frames, node.go, node.loop, node.thread_name = (), parent, None, parent.name
-            node.item, node.item_in_frame = parent.own_item, False
+            node.item, node.item_frame = parent.own_item, -1
+        node.may_fail = self._may_fail(node, parent)
+
+    def _may_fail(self, node: Node, parent: Node) -> bool:
+        """Whether something around a statement may take its failure: a Try that catches, or a join that tolerates it."""
+        around = self.statements[parent.index]
+        if parent.kind is Go:
+            return False
+        if parent.kind is Try and node.kind not in (Catch, Finally) and any(isinstance(part, Catch) for part in around.body):
+            return True
+        return parent.may_fail or (parent.kind in FANOUT and (bool(around.tolerate) or around.join is not ALL))
+
+    def _frame(self, node: Node, statement: Any) -> None:
+        """What a thread has at the statement, and inside of it."""
+        own = (*node.frames, node.name)
+        node.inside = () if node.kind in STARTERS else node.frames
+        if node.kind in (ForEach, Try, Saga) or (node.kind is For and statement.max_iterations is not None):
+            node.inside = own
+        elif node.kind in (Parallel, Map):
+            node.frames = own
 
     def _parent(self, node: Node) -> None:
         wanted = _PARENTS.get(node.kind)
@@ -138,9 +164,11 @@ class Checker:
             self.fault(node, "a Switch holds only Case and Default")
         elif wanted is None and parent is Wait:
             self.fault(node, "a Wait holds only events: On and Timeout")
+        elif wanted is None and parent is Parallel:
+            self.fault(node, "a Parallel holds only branches: put it into a Branch")
 
     def _stops_somewhere(self, node: Node) -> None:
-        if not any(inner.kind in STOPS for inner in _inside(node)):
+        if not any(inner.kind in STOPS or inner.kind is Fail for inner in _inside(node)):
             self.fault(node, "contains nothing that stops (a Step, Wait, WaitFor, Sleep or Join): it would spin")
 
     def _join_targets(self, node: Node, statement: Join) -> None:
@@ -164,11 +192,12 @@ class Checker:
 
     # --- what the statements were given ---
 
-    def _condition(self, node: Node, cond: Any) -> None:
+    def condition(self, node: Node, cond: Any) -> None:
+        """What decides: a callable, or in instance style a value."""
         if isinstance(cond, Statement):
             self.fault(node, f"its condition is a statement ({cond!r}): was the condition left out?")
         elif callable(cond):
-            self._call(node, "condition", cond)
+            self.call(node, "condition", cond)
         elif self.base == 1:
             self.fault(
                 node,
@@ -176,26 +205,29 @@ class Checker:
                 "so it must be a callable that takes the workflow",
             )
 
-    def _value(self, node: Node, role: str, value: Any) -> None:
+    def value(self, node: Node, role: str, value: Any) -> None:
+        """A value, or a callable that returns it."""
         if callable(value):
-            self._call(node, role, value)
+            self.call(node, role, value)
 
-    def _instant(self, node: Node, role: str, value: Any) -> None:
+    def instant(self, node: Node, role: str, value: Any) -> None:
+        """A duration or an instant, or a callable that returns it."""
         if callable(value):
-            self._call(node, role, value)
+            self.call(node, role, value)
         elif not isinstance(value, timedelta | datetime):
             self.fault(node, f"{role} must be a timedelta, an aware datetime or a callable, not {quoted(value)}")
         elif isinstance(value, datetime) and value.utcoffset() is None:
             self.fault(node, f"{role} is a datetime without a time zone: give it tzinfo=UTC, say")
 
-    def _action(self, node: Node, role: str, call: Any) -> None:
+    def action(self, node: Node, role: str, call: Any, optional: int = 0) -> None:
+        """What is run, and may be async."""
         if not callable(call):
             found, hint = quoted(call), "; was it called where it should be named?" if call is None else ""
             if _close(call):
                 found, hint = "a coroutine", f"; name the function {call.__qualname__}, don't call it"
             self.fault(node, f"{role} must be a callable, not {found}{hint}")
             return
-        self._call(node, role, call)
+        self.call(node, role, call, optional=optional)
         if isgeneratorfunction(call) or isasyncgenfunction(call):
             self.fault(node, f"{role} {_called(call)} is a generator: calling it runs nothing; use return, not yield")
         self._note_async(node, role, call)
@@ -204,7 +236,7 @@ class Checker:
         if is_async(call):
             self.async_places.append(f"{node.place}: {role} is async")
 
-    def _call(self, node: Node, role: str, call: Callable[..., Any], given: int = 0, optional: int = 0) -> None:
+    def call(self, node: Node, role: str, call: Callable[..., Any], given: int = 0, optional: int = 0) -> None:
         """The callable takes the base arguments, ``given`` more, up to ``optional`` more, and maybe the item."""
         if self.base is None:
             return
@@ -244,14 +276,15 @@ class Checker:
             self.fault(node, f"the annotation of {name!r} of {role} {_called(call)} can't be resolved: {error}")
             return Any
 
-    def _into(self, node: Node, into: Any) -> None:
+    def into(self, node: Node, into: Any) -> None:
+        """The field or the setter that takes a result."""
         if into is None:
             return
         if isinstance(into, str):
             if self.fields is not None and into not in self.fields:
                 self.fault(node, f"into: no field {into!r}{_did_you_mean(into, self.fields)}")
         elif callable(into):
-            self._call(node, "into", into, given=1)
+            self.call(node, "into", into, given=1)
             if is_async(into):
                 self.fault(node, f"into {_called(into)} is async: nothing awaits a setter")
         else:
@@ -269,7 +302,7 @@ class Checker:
         elif not callable(handler):
             self.fault(node, f"handler must be a callable or an object with 'handle', not {quoted(handler)}")
         else:
-            self._call(node, "handler", handler, optional=1)
+            self.call(node, "handler", handler, optional=1)
             if typed:
                 self._payload(node, handler)
             self._note_async(node, "handler", handler)
@@ -291,15 +324,22 @@ class Checker:
 
 
 def _check_step(checker: Checker, node: Node, statement: Step) -> None:
-    checker._action(node, "action", statement.action)
-    checker._into(node, statement.into)
+    checker.action(node, "action", statement.action)
+    checker.into(node, statement.into)
     if not isinstance(statement.concurrent, bool):
         checker.fault(node, f"concurrent must be True or False, not {quoted(statement.concurrent)}")
     node.concurrent = statement.concurrent is True
+    if statement.retry is not None:
+        if isinstance(statement.retry, Retry):
+            check_retry(checker, node, statement.retry)
+        else:
+            checker.fault(node, f"retry must be a Retry, not {quoted(statement.retry)}")
+    if statement.compensate is not None:
+        checker.action(node, "compensate", statement.compensate, optional=1)
 
 
 def _check_case(checker: Checker, node: Node, statement: Case) -> None:
-    checker._condition(node, statement.cond)
+    checker.condition(node, statement.cond)
 
 
 def _check_switch(checker: Checker, node: Node, statement: Switch | If) -> None:
@@ -312,7 +352,10 @@ def _check_switch(checker: Checker, node: Node, statement: Switch | If) -> None:
 
 def _check_for(checker: Checker, node: Node, statement: For) -> None:
     if not statement.forever:
-        checker._condition(node, statement.cond)
+        checker.condition(node, statement.cond)
+    count = statement.max_iterations
+    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
+        checker.fault(node, f"max_iterations must be a whole number from 0, not {quoted(count)}")
 
 
 def _check_for_each(checker: Checker, node: Node, statement: ForEach) -> None:
@@ -320,7 +363,7 @@ def _check_for_each(checker: Checker, node: Node, statement: ForEach) -> None:
     if isinstance(statement.items, Statement):
         checker.fault(node, f"its items are a statement ({statement.items!r}): were the items left out?")
     else:
-        checker._value(node, "items", statement.items)
+        checker.value(node, "items", statement.items)
 
 
 def _check_jump(checker: Checker, node: Node, _: Statement) -> None:
@@ -336,13 +379,17 @@ def _check_jump(checker: Checker, node: Node, _: Statement) -> None:
 
 
 def _check_return(checker: Checker, node: Node, statement: Return) -> None:
-    checker._value(node, "value", statement.value)
+    checker.value(node, "value", statement.value)
 
 
 def _check_go(checker: Checker, node: Node, statement: Go) -> None:
     node.own_item = node.item if statement.arg is None else ItemScope()
-    checker._value(node, "id", statement.id)
-    checker._value(node, "arg", statement.arg)
+    checker.value(node, "id", statement.id)
+    checker.value(node, "arg", statement.arg)
+
+
+def _check_branch(checker: Checker, node: Node, _: Branch) -> None:
+    node.own_item = node.item
 
 
 def _check_join(checker: Checker, node: Node, statement: Join) -> None:
@@ -357,7 +404,7 @@ def _check_wait(checker: Checker, node: Node, statement: Wait) -> None:
 
 def _check_on(checker: Checker, node: Node, statement: On) -> None:
     checker._handler(node, statement.handler, typed=statement.schema is None)
-    checker._into(node, statement.into)
+    checker.into(node, statement.into)
     if statement.schema is not None and not isinstance(statement.schema, dict | bool):
         checker.fault(node, f"schema must be a JSON Schema, a dict or a bool, not {quoted(statement.schema)}")
     if statement.via is not None:
@@ -367,17 +414,17 @@ def _check_on(checker: Checker, node: Node, statement: On) -> None:
 
 
 def _check_timeout(checker: Checker, node: Node, statement: Timeout) -> None:
-    checker._instant(node, "after", statement.after)
+    checker.instant(node, "after", statement.after)
 
 
 def _check_wait_for(checker: Checker, node: Node, statement: WaitFor) -> None:
-    checker._condition(node, statement.cond)
+    checker.condition(node, statement.cond)
     if statement.handler is not None:
-        checker._action(node, "handler", statement.handler)
+        checker.action(node, "handler", statement.handler)
 
 
 def _check_sleep(checker: Checker, node: Node, statement: Sleep) -> None:
-    checker._instant(node, "duration", statement.duration)
+    checker.instant(node, "duration", statement.duration)
 
 
 _CHECKS: dict[type[Statement[Any, Any, Any]], Callable[[Checker, Node, Any], None]] = {
@@ -397,6 +444,12 @@ _CHECKS: dict[type[Statement[Any, Any, Any]], Callable[[Checker, Node, Any], Non
     Timeout: _check_timeout,
     WaitFor: _check_wait_for,
     Sleep: _check_sleep,
+    Try: check_try,
+    Catch: check_catch,
+    Fail: check_fail,
+    Parallel: check_parallel,
+    Branch: _check_branch,
+    Map: check_map,
 }
 
 
@@ -404,7 +457,7 @@ def _inside(node: Node) -> Iterator[Node]:
     """The nodes of a body that run in the same thread."""
     for child in node.children:
         yield child
-        if child.kind is not Go:
+        if child.kind not in STARTERS:
             yield from _inside(child)
 
 

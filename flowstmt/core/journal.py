@@ -1,7 +1,7 @@
 """What threads were before they moved, so that a move that fails leaves no trace.
 
 Lists, frames and events of a thread are replaced, never changed, while threads move: to keep a thread is to keep
-references.
+references. Whatever else is changed leaves an entry ``(None, undo)``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ def keep(journal: Journal, thread: Thread) -> None:
             thread.since,
             thread.due_at,
             thread.frames,
+            thread.attempt,
+            thread.error,
         )
     )
 
@@ -37,6 +39,9 @@ def roll_back(journal: Journal) -> None:
     """Make all threads what they were before the first of their changes."""
     for entry in reversed(journal):
         thread = entry[0]
+        if thread is None:
+            entry[1]()
+            continue
         (
             _,
             thread.status,
@@ -48,4 +53,6 @@ def roll_back(journal: Journal) -> None:
             thread.since,
             thread.due_at,
             thread.frames,
+            thread.attempt,
+            thread.error,
         ) = entry

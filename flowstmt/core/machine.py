@@ -21,52 +21,43 @@ payload looks like.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
-from inspect import iscoroutine
-from typing import Any, TypeAlias
+from typing import Any
 
 from flowstmt.core.agenda import Agenda
 from flowstmt.core.events import TO_DO_NOW, is_timer
 from flowstmt.core.journal import keep, roll_back
-from flowstmt.core.moves import Moves
-from flowstmt.core.nodes import Node
+from flowstmt.core.nodes import FANOUT, Node, RunEnd
+from flowstmt.core.outcomes import Outcomes
 from flowstmt.core.positions import check_positions
+from flowstmt.core.recovery import Saga
 from flowstmt.core.renames import Undo, take_back
 from flowstmt.core.state import (
-    AFTER_CONDITION,
-    AFTER_STEP,
     ENDED,
     EXECUTING,
     MAIN,
     OVER,
     RESUMING,
-    RUN_FINISHED,
     RUN_RESUMING,
     RUN_WAITING,
     SET_UP,
     WAITING_EVENT,
     WAITING_TIME,
-    CheckpointType,
     Thread,
 )
-from flowstmt.core.statements import Join, Step, WaitFor
-from flowstmt.errors import StateError, said
+from flowstmt.core.statements import ForEach, Join, Sleep, WaitFor
+from flowstmt.errors import StateError
 
 __all__ = ["Machine"]
 
-Call: TypeAlias = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
-"""Calls what it is given, with the arguments."""
 
-
-class Machine(Moves):
+class Machine(Outcomes):
     """One run and its program, between two calls of a driver.
 
     ``values`` are the statements of the latest build: a driver replaces them after data may have changed.
     """
 
-    __slots__ = ("_begun", "_has_ended", "_reconciled", "turn")
-    _has_ended: bool
+    __slots__ = ("_begun", "_reconciled", "turn")
     _reconciled: bool
     _begun: Undo | None
     turn: Thread | None
@@ -127,6 +118,8 @@ class Machine(Moves):
             if thread.name != MAIN:
                 restored.append((thread, "arg", self._restored(by_name[thread.name], thread.arg, f"{path}.arg")))
             for k, frame in enumerate(thread.frames):
+                if by_name[frame.statement].kind is not ForEach:
+                    continue
                 item = self._restored(by_name[frame.statement], frame.item, f"{path}.frames[{k}].item")
                 restored.append((frame, "item", item))
         begun = self._begun = self._begun if self._begun is not None else []
@@ -148,43 +141,6 @@ class Machine(Moves):
 
     # --- one round ---
 
-    def action(self, thread: Thread) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """What an executing thread is to run."""
-        node = self.program.by_name[thread.position]
-        statement = self.values[node.index]
-        call = statement.action if node.kind is Step else statement.handler
-        if node.item is None:
-            return call, self._base
-        self._frames = thread.frames
-        return call, self._arguments(thread, node, call, self._base)
-
-    def complete(self, thread: Thread, result: Any, now: datetime, call: Call) -> CheckpointType:
-        """The action returned: its result goes where the step says, and the thread is past its position."""
-        node = self.program.by_name[thread.position]
-        kind = AFTER_CONDITION
-        if node.kind is Step:
-            kind = AFTER_STEP
-            into = self.values[node.index].into
-            if into is not None:
-                try:
-                    self.store(thread, node, into, result, call)
-                except Exception as error:
-                    raise self._failed(thread, node, f"its into raised {said(error)}") from error
-        thread.status = RESUMING
-        thread.since = now
-        return kind
-
-    def store(self, thread: Thread, node: Node, into: Any, value: Any, call: Call) -> None:
-        """Put a value into the field, or hand it to the setter, that a statement names; ``call`` is how to call a setter."""
-        self._frames = thread.frames
-        if isinstance(into, str):
-            setattr(self.workflow, into, value)
-        else:
-            returned = call(into, self._arguments(thread, node, into, (*self._base, value)))
-            if iscoroutine(returned):
-                returned.close()
-                raise TypeError("a setter can't be async: nothing awaits it")
-
     def settle(self, now: datetime) -> bool:
         """Move threads until nothing moves by itself; whether anything moved. Raises with the state as it was."""
         state = self.state
@@ -192,6 +148,8 @@ class Machine(Moves):
         self._now = now
         self._visited = {}
         self.turn = None
+        self._journal = []
+        self._joins_may_hold = False
         if self.program.moves_once and self._reconciled and len(threads) == 1:
             self._agenda = None
             return self._settle_main(threads[0])
@@ -200,7 +158,6 @@ class Machine(Moves):
             agenda = self._agenda = Agenda(state, self.program.by_name)
             if any(self._joined(agenda, name) for name in agenda.joins):
                 agenda.wake_joins()
-        self._journal = []
         self._has_ended = False
         moved = False
         before = len(threads)
@@ -219,7 +176,7 @@ class Machine(Moves):
         self._reconciled = True
         if self._has_ended:
             state.threads = [thread for thread in threads if thread.status is not ENDED or thread.events]
-        if state.status is RUN_FINISHED:
+        if state.status in OVER:
             self._agenda = None  # the threads that main ended were not all on it
             return moved
         if moved:
@@ -239,9 +196,10 @@ class Machine(Moves):
     def _settle_main(self, main: Thread) -> bool:
         """The whole round where no thread but ``main`` can move, nor ``main`` twice: nothing to roll back, or to ask again."""
         if main.status is not RESUMING:
+            waits = main.status is WAITING_TIME and self._wakes(main)
             if main.status is EXECUTING:
                 self.turn = main
-            return False
+            return waits
         self._move(main)
         if main.status is EXECUTING:
             self.turn = main
@@ -262,13 +220,12 @@ class Machine(Moves):
                 if thread.status is RESUMING:
                     keep(self._journal, thread)
                     self._move(thread)
-                    if thread.status is ENDED:
-                        self._has_ended = True
-                        if thread.name == MAIN:
-                            break
-                        if agenda.joins and not agenda.lives(thread.name):
-                            agenda.wake_joins()
-                            at = agenda.place(thread)
+                    if self.state.status in OVER:
+                        break
+                    if self._joins_may_hold:
+                        self._joins_may_hold = False
+                        agenda.wake_joins()
+                        at = agenda.place(thread)
             at += 1
         return moved
 
@@ -325,12 +282,18 @@ class Machine(Moves):
         if status is WAITING_TIME:
             if thread.due_at is None or thread.due_at > self._now:
                 return False
+        elif self.program.by_name[thread.position].kind in FANOUT:
+            return self._tend(thread, self.program.by_name[thread.position])
         elif not self._holds(thread):
             return False
         keep(self._journal, thread)
         thread.due_at = None
-        thread.since = self._now
         node = self.program.by_name[thread.position]
+        if status is WAITING_TIME and node.kind is not Sleep:  # the next attempt: what it waits for is no outcome
+            thread.status = EXECUTING
+            thread.ready = self.state.revision + 1
+            return True
+        thread.since = self._now
         if node.kind is WaitFor and self.values[node.index].handler is not None:
             thread.status = EXECUTING
             thread.ready = self.state.revision + 1
@@ -353,6 +316,10 @@ class Machine(Moves):
         if node.kind is Join:
             assert self._agenda is not None  # every round of a program that has a Join makes one
             return self._joined(self._agenda, node.name)
+        if node.kind is RunEnd:
+            return self._holds_run_end(thread)
+        if node.kind is Saga:
+            return self._holds_saga(thread, node)
         self._frames = thread.frames
         return self._truth(thread, node, statement.cond)
 

@@ -6,32 +6,22 @@ parking the thread and answering None. Adding a statement that neither parks nor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from typing import Any
 
-from flowstmt.core.events import Events
-from flowstmt.core.nodes import End, Leave, Node
-from flowstmt.core.state import (
-    ENDED,
-    EXECUTING,
-    MAIN,
-    RUN_FINISHED,
-    WAITING_CONDITION,
-    WAITING_EVENT,
-    WAITING_TIME,
-    Frame,
-    Thread,
-    ThreadStatus,
-    birth_of,
-)
+from flowstmt.core.endings import Endings
+from flowstmt.core.fanout import Map, Parallel
+from flowstmt.core.nodes import Compensation, End, FinallyEnd, Leave, Node, RunEnd, Unwind
+from flowstmt.core.recovery import Fail, Saga, Try
+from flowstmt.core.state import EXECUTING, MAIN, WAITING_CONDITION, WAITING_EVENT, WAITING_TIME, ErrorInfo, Frame, Thread
 from flowstmt.core.statements import For, ForEach, Go, If, Join, Return, Sleep, Statement, Step, Switch, Wait, WaitFor
-from flowstmt.errors import DefinitionError, a_kind_of, quoted, said
+from flowstmt.core.unwinding import pending_exit
+from flowstmt.errors import DefinitionError, FinalError, quoted, said
 
 __all__ = ["Moves"]
 
 
-class Moves(Events):
+class Moves(Endings):
     """Threads on their way."""
 
     # The For loops that were reached in this round, by the birth of the thread: few for each, however many threads there are.
@@ -40,31 +30,28 @@ class Moves(Events):
 
     def _move(self, thread: Thread) -> None:
         """Follow the links from a thread's position to its next stop."""
-        node: Node | None = self._onwards(thread)
         # Replaced, not changed, by whoever enters or leaves a loop: the thread keeps its own until it parks.
         self._frames = thread.frames
+        node = self._onwards(thread)
         while node is not None:
             if node.kind is Step:
                 self._park(thread, node, EXECUTING)
                 return
             node = _ARRIVE[node.kind](self, thread, node)
 
-    def _onwards(self, thread: Thread) -> Node:
+    def _onwards(self, thread: Thread) -> Node | None:
         by_name = self.program.by_name
+        if thread.frames:
+            exit_ = pending_exit(thread)
+            if exit_ is not None and thread.position != MAIN:
+                return self._leave(thread, exit_)
         if not thread.position:
             return self.program.start if thread.name == MAIN else by_name[thread.name].entry
         node = by_name[thread.position]
+        if node.kind in _PAST:
+            return _PAST[node.kind](self, thread, node)
         # The check of positions has seen that the Wait has the event.
         return node.by_event[thread.event].entry if thread.event is not None else node.next
-
-    def _park(self, thread: Thread, node: Node, status: ThreadStatus, due_at: datetime | None = None) -> None:
-        thread.status = status
-        thread.position = node.name
-        thread.event = None
-        thread.pc += 1
-        thread.ready = self.state.revision + 1
-        thread.due_at = due_at
-        thread.frames = self._frames
 
     def _at_switch(self, thread: Thread, node: Node) -> Node:
         for case in node.children:
@@ -74,16 +61,25 @@ class Moves(Events):
                 return case.entry
         return node.next
 
-    def _at_for(self, thread: Thread, node: Node) -> Node:
+    def _at_for(self, thread: Thread, node: Node) -> Node | None:
         statement = self.values[node.index]
+        counts = node.inside is not node.frames
+        outer, rounds = self._frames, 0
+        if counts and len(outer) > len(node.frames):
+            outer, rounds = outer[:-1], outer[-1].index
+        self._frames = outer
         if not statement.forever and not self._truth(thread, node, statement.cond):
             return node.next
+        if counts:
+            if rounds >= statement.max_iterations:
+                return self._too_many(thread, node, statement.max_iterations)
+            self._frames = [*outer, Frame(node.name, rounds + 1)]
         # A thread that enters a loop for a second time in a round has had no outcome in between; the answers of the loops
         # and branches on its way will be the same again, unless time has passed for it (a timer that was due for long
         # fired: ``since`` is another instant now), or a loop around has begun a new round.
         visit: tuple[Any, ...] = (node.index, thread.since)
-        if self._frames:
-            visit += tuple([frame.index for frame in self._frames])
+        if outer:
+            visit += tuple([frame.index for frame in outer])
         visited = self._visited.get(thread.birth)
         if visited is None:
             self._visited[thread.birth] = [visit]
@@ -96,6 +92,10 @@ class Moves(Events):
                 "outcome or time. Put a Step, or a Wait whose time is still to come, on every way through its body"
             )
         return node.entry
+
+    def _too_many(self, thread: Thread, node: Node, limit: int) -> Node | None:
+        message = f"{node.label} has begun {limit} rounds, which is its max_iterations, and would begin another one"
+        return self._fail(thread, node, FinalError(message), ErrorInfo("FinalError", message, node.name))
 
     def _forget_inside(self, thread: Thread, loop: Node) -> None:
         """What a thread has visited inside of a loop says nothing about the next round of the loop."""
@@ -110,9 +110,7 @@ class Moves(Events):
         outer, index = (frames[:-1], frames[-1].index + 1) if inside else (frames, 0)
         self._frames = outer
         self._forget_inside(thread, node)
-        items = self._value(thread, node, "items", self.values[node.index].items)
-        if not isinstance(items, Sequence):
-            raise self._failed(thread, node, f"its items must be a Sequence (list, tuple, range ...), not {a_kind_of(items)}")
+        items = self._items(thread, node, self.values[node.index].items)
         try:
             if index >= len(items):
                 return node.next
@@ -131,18 +129,8 @@ class Moves(Events):
         statement = self.values[node.index]
         thread_id = node.name
         if statement.id is not None:
-            # By way of JSON: a UUID becomes its text.
-            part = self._plain(thread, node, "its id", self._value(thread, node, "id", statement.id))
-            if not isinstance(part, str | int) or isinstance(part, bool) or part == "":
-                raise self._failed(thread, node, f"its id must be a text, a whole number or a UUID, not {quoted(part)}")
+            part = self._id_part(thread, node, "id", self._value(thread, node, "id", statement.id))
             thread_id = f"{node.name}:{part}"
-        agenda = self._agenda
-        assert agenda is not None  # every round of a program that has a Go makes one
-        if agenda.is_taken(thread_id):
-            raise DefinitionError(
-                f"{self._where(thread)}: {node.label} would start a second thread with the id {thread_id!r} while the "
-                "first one lives: tell them apart with id=, or Join the first one before"
-            )
         arg = None
         if node.own_item is not node.item:
             arg = self._adapted(thread, node, "its arg", self._value(thread, node, "arg", statement.arg))
@@ -153,10 +141,7 @@ class Moves(Events):
             )
         elif node.item is not None:
             arg = self._adapted(thread, node, "the item that it hands on", self._item(thread, node))
-        birth = birth_of(thread.birth, thread.pc, thread_id)
-        started = Thread(id=thread_id, name=node.name, birth=birth, parent=thread.id, since=self._now, arg=arg)
-        self.state.threads.append(started)
-        agenda.started(started)
+        self._start(thread, node, thread_id, arg)
         return node.next
 
     def _at_wait(self, thread: Thread, node: Node) -> None:
@@ -172,54 +157,34 @@ class Moves(Events):
         due_at = self._instant(thread, node, "duration", self.values[node.index].duration, self._now)
         self._park(thread, node, WAITING_TIME, due_at)
 
-    def _at_return(self, thread: Thread, node: Node) -> None:
-        value = None
-        if thread.name == MAIN:
+    def _at_return(self, thread: Thread, node: Node) -> Node | None:
+        exit_: dict[str, Any] = {"exit": "return"}
+        # Nobody would see what a plain thread returns.
+        if thread.name == MAIN or self.program.by_name[thread.name].kind is not Go:
             given = self._value(thread, node, "value", self.values[node.index].value)
-            value = self._plain(thread, node, "its value", given)
-        self._end(thread, value)
+            exit_["value"] = self._plain(thread, node, "its value", given)
+        return self._unwind(thread, node, exit_)
 
-    def _at_end(self, thread: Thread, node: Node) -> None:
-        self._end(thread, None)
+    def _at_fail(self, thread: Thread, node: Node) -> Node | None:
+        statement = self.values[node.index]
+        message = self._value(thread, node, "message", statement.message)
+        if not isinstance(message, str):
+            raise self._failed(thread, node, f"its message must be a text, not {quoted(message)}")
+        return self._fail(thread, node, FinalError(message), ErrorInfo(statement.name, message, node.name))
 
-    def _end(self, thread: Thread, result: Any) -> None:
-        if thread.name != MAIN:
-            self._end_thread(thread)
-            return
-        for each in self.state.threads:
-            if each.birth in self.in_flight:
-                self._note_dropped(each)
-            if each.status is not ENDED:
-                self._end_thread(each)
-        self.state.status = RUN_FINISHED
-        self.state.result = result
-
-    def _note_dropped(self, thread: Thread) -> None:
-        """Nobody will know what became of an action in flight: the state says at least that there was one."""
-        self.state.notes.append(
-            {
-                "note": "dropped",
-                "thread": thread.id,
-                "step": thread.position,
-                "birth": thread.birth,
-                "pc": thread.pc,
-                "at": self._now.isoformat(),
-                "message": "main ended while this action was in flight: it was cancelled, and may have taken effect",
-            }
-        )
-
-    def _end_thread(self, thread: Thread) -> None:
-        if thread.status is WAITING_EVENT:
-            thread.events = self._closed(thread, None)
-        thread.status = ENDED
-        thread.event = None
-        thread.due_at = None
-        thread.frames = []
-        if self._agenda is not None:
-            self._agenda.ended(thread)
+    def _at_try(self, thread: Thread, node: Node) -> Node:
+        self._frames = [*self._frames, Frame(node.name)]
+        return node.entry
 
 
 _Arrival = Callable[[Moves, Thread, Node], "Node | None"]
+_PAST: dict[type[Statement[Any, Any, Any]], _Arrival] = {
+    Parallel: Moves._after_fanout,
+    Map: Moves._after_fanout,
+    Compensation: Moves._after_compensation,
+    RunEnd: Moves._at_run_end,
+}
+"""What a thread does that is past one of these; past all others it goes to the node that follows."""
 _ARRIVE: dict[type[Statement[Any, Any, Any]], _Arrival] = {
     Switch: Moves._at_switch,
     If: Moves._at_switch,
@@ -233,5 +198,12 @@ _ARRIVE: dict[type[Statement[Any, Any, Any]], _Arrival] = {
     WaitFor: Moves._at_condition,
     Sleep: Moves._at_sleep,
     End: Moves._at_end,
+    Try: Moves._at_try,
+    FinallyEnd: Moves._at_finally_end,
+    Unwind: Moves._at_unwind,
+    Fail: Moves._at_fail,
+    Saga: Moves._at_saga,
+    Parallel: Moves._at_fanout,
+    Map: Moves._at_fanout,
 }
 """What a thread that reaches a statement does: park (None), or go on to the next node."""

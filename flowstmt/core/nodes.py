@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowstmt.core.fanout import Branch, Map, Parallel
+from flowstmt.core.recovery import Catch, Fail, Finally, Saga, Try
 from flowstmt.core.statements import (
     Break,
     Case,
@@ -31,7 +33,22 @@ from flowstmt.core.statements import (
     WaitFor,
 )
 
-__all__ = ["EVENTS", "KINDS", "LOOPS", "STOPS", "End", "ItemScope", "Leave", "Node"]
+__all__ = [
+    "EVENTS",
+    "FANOUT",
+    "KINDS",
+    "LOOPS",
+    "STARTERS",
+    "STOPS",
+    "Compensation",
+    "End",
+    "FinallyEnd",
+    "ItemScope",
+    "Leave",
+    "Node",
+    "RunEnd",
+    "Unwind",
+]
 
 
 class End(Statement):
@@ -41,7 +58,31 @@ class End(Statement):
 
 
 class Leave(Statement):
-    """Where a Break out of a ForEach goes: the frame is dropped, then the loop's successor follows."""
+    """The end of a body that has a frame, and where a Break out of a ForEach goes: the frame is dropped."""
+
+    __slots__ = ()
+
+
+class FinallyEnd(Statement):
+    """The end of a Finally: the frame of its Try is dropped, and what was pending goes on."""
+
+    __slots__ = ()
+
+
+class Unwind(Statement):
+    """A Break or Continue on whose way there are frames that have to be asked."""
+
+    __slots__ = ()
+
+
+class Compensation(Statement):
+    """What undoes a Step: a thread stands there while it is undone."""
+
+    __slots__ = ()
+
+
+class RunEnd(Statement):
+    """The end of ``main``, at which it stands until all other threads have ended and all is undone that has to be."""
 
     __slots__ = ()
 
@@ -66,11 +107,25 @@ KINDS: tuple[type[Statement[Any, Any, Any]], ...] = (
     Timeout,
     WaitFor,
     Sleep,
+    Try,
+    Catch,
+    Finally,
+    Fail,
+    Saga,
+    Parallel,
+    Branch,
+    Map,
 )
 """Every kind of statement that a definition may hold."""
 
-STOPS = frozenset((Step, Wait, WaitFor, Sleep, Join))
+STOPS = frozenset((Step, Wait, WaitFor, Sleep, Join, Parallel, Map))
 """The kinds at which a thread stands."""
+
+STARTERS = frozenset((Go, Branch, Map))
+"""The kinds whose body is run by a thread of its own."""
+
+FANOUT = frozenset((Parallel, Map))
+"""The kinds that start threads and wait for them; a thread that stands there has a frame for it."""
 
 LOOPS = frozenset((For, ForEach))
 EVENTS = frozenset((On, Timeout))
@@ -89,27 +144,34 @@ class ItemScope:
 class Node:
     """A statement, linked.
 
-    ``next`` follows it; ``entry`` begins its body. ``frames`` names the ForEach loops around it, outermost first, as far
-    as its own thread goes; ``go`` is the Go that its thread was started by (None in ``main``). ``name`` is the full name,
+    ``next`` follows it; ``entry`` begins its body. ``frames`` names the frames of a thread that stands here, outermost first:
+    one for each ForEach, Try ... around it, as far as its own thread goes; ``inside`` names those of a thread in its body.
+    ``go`` is the statement that its thread was started by (None in ``main``). ``name`` is the full name,
     with the ``scope`` that it stands in ("" or "outer/inner/") before it; events bear their own name alone.
     """
 
     __slots__ = (
         "by_event",
+        "catches",
         "children",
+        "compensation",
         "concurrent",
         "entry",
+        "final",
         "frames",
         "go",
         "go_names",
+        "in_saga",
         "index",
+        "inside",
         "item",
-        "item_in_frame",
+        "item_frame",
         "kind",
         "label",
         "last",
         "leave",
         "loop",
+        "may_fail",
         "name",
         "next",
         "old_names",
@@ -137,14 +199,20 @@ class Node:
         self.leave: Node | None = None
         self.parent = parent
         self.concurrent = False  # of a Step
+        self.compensation: Node | None = None  # of a Step that can be undone
+        self.may_fail = False  # somebody may take the failure of what stands here
+        self.catches: list[Node] = []  # of a Try
+        self.final: Node | None = None  # of a Try
+        self.in_saga = False
         # What surrounds the callables of this statement.
         self.frames: tuple[str, ...] = ()
+        self.inside: tuple[str, ...] = ()
         self.go: Node | None = None
         # The name of the threads that can stand here.
         self.thread_name = "main"
         self.loop: Node | None = None
         self.item: ItemScope | None = None
-        self.item_in_frame = False
+        self.item_frame = -1  # which of the frames holds the item; below 0: the thread's own object is the item
         # The item that this statement (a ForEach, a Go) gives to its body.
         self.own_item: ItemScope | None = None
 

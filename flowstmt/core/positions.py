@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from flowstmt.core.nodes import EVENTS, STOPS
+from flowstmt.core.fanout import Map, Parallel
+from flowstmt.core.nodes import EVENTS, FANOUT, STARTERS, STOPS, Compensation, Node, RunEnd
 from flowstmt.core.program import Program
+from flowstmt.core.recovery import Saga, Try
 from flowstmt.core.state import (
     ENDED,
     EXECUTING,
@@ -23,17 +25,18 @@ from flowstmt.core.state import (
     Thread,
     ThreadStatus,
 )
-from flowstmt.core.statements import ForEach, Go, Join, Sleep, Statement, Step, Wait, WaitFor
+from flowstmt.core.statements import For, ForEach, Join, Sleep, Statement, Step, Wait, WaitFor
+from flowstmt.core.unwinding import pending_exit
 from flowstmt.errors import PositionError, StateError
 
 __all__ = ["check_positions"]
 
 _MAY_STAND_AT: Mapping[ThreadStatus, frozenset[type[Statement[Any, Any, Any]]]] = {
-    EXECUTING: frozenset((Step, WaitFor)),
-    RESUMING: STOPS,
+    EXECUTING: frozenset((Step, WaitFor, Compensation)),
+    RESUMING: frozenset((*STOPS, Compensation, RunEnd, Saga)),
     WAITING_EVENT: frozenset((Wait,)),
-    WAITING_CONDITION: frozenset((WaitFor, Join)),
-    WAITING_TIME: frozenset((Sleep,)),
+    WAITING_CONDITION: frozenset((WaitFor, Join, Parallel, Map, RunEnd, Saga)),
+    WAITING_TIME: frozenset((Sleep, Step, WaitFor, Compensation)),
 }
 
 _PARKED_BY: Mapping[type[Statement[Any, Any, Any]], ThreadStatus] = {
@@ -71,9 +74,10 @@ def check_positions(program: Program, values: list[Any], state: State) -> None:
         if (thread.id == MAIN) is not (thread.name == MAIN):
             raise _broken(state, thread, f"its id and its name {thread.name!r} must both be 'main' or neither")
         position = thread.position
-        node = by_name.get(position or thread.name)
-        if not position and status is RESUMING and not thread.frames:
-            if thread.name == MAIN or (node is not None and node.kind is Go):
+        node = by_name.get(position or ("" if thread.name == MAIN else thread.name))
+        exit_ = pending_exit(thread)
+        if not position and status is RESUMING and (not thread.frames or exit_ is not None):
+            if thread.name == MAIN or (node is not None and node.kind in STARTERS):
                 continue
             raise _misplaced(program, state, thread, f"the definition has no Go {thread.name!r}")
         if node is None:
@@ -83,14 +87,16 @@ def check_positions(program: Program, values: list[Any], state: State) -> None:
         if node.thread_name != thread.name:
             raise _misplaced(program, state, thread, f"{node.label} is in the thread of {node.thread_name!r} now")
         frames = tuple([frame.statement for frame in thread.frames])
-        if frames != node.frames:
+        if exit_ is not None and frames != _expected(node, frames):
+            frames = frames[:-1]  # the mark of a thread that is told to end
+        if frames != _expected(node, frames):
             raise _misplaced(
                 program,
                 state,
                 thread,
-                f"it is inside {_loops(frames)}, but {node.label} is inside {_loops(node.frames)}",
+                f"it is inside {_inside(program, frames)}, but {node.label} is inside {_inside(program, node.frames)}",
             )
-        if status is RESUMING and node.kind is Wait and (thread.event or "") not in node.by_event:
+        if status is RESUMING and node.kind is Wait and exit_ is None and (thread.event or "") not in node.by_event:
             raise _misplaced(program, state, thread, f"{node.label} has no event {thread.event!r}, which fired")
         if thread.event is not None and (status is not RESUMING or node.kind is not Wait):
             raise _broken(state, thread, f"the event {thread.event!r} has fired, but it is {status} at {node.label}")
@@ -102,6 +108,21 @@ def check_positions(program: Program, values: list[Any], state: State) -> None:
         raise StateError(
             f"run {state.run_id!r} is {state.status}, but has no thread 'main': make states with State.new(run_id, workflow)"
         )
+
+
+def _expected(node: Node, frames: tuple[str, ...]) -> tuple[str, ...]:
+    """The frames of a thread at a node."""
+    if node.kind is RunEnd:
+        return (MAIN,)
+    if node.kind is Saga:
+        return node.inside
+    if node.kind is not Compensation:
+        return node.frames
+    # It is called from the end of a Saga around the step, or of the run.
+    around = node.parent
+    while around is not None and not (around.kind is Saga and around.inside == frames):
+        around = around.parent
+    return frames if around is not None or frames == (MAIN,) else node.frames
 
 
 def _misplaced(program: Program, state: State, thread: Thread, why: str) -> PositionError:
@@ -116,9 +137,9 @@ def _renaming(program: Program, thread: Thread) -> str:
     """The advice to say what a lost statement is called now, with a name that looks like it."""
     wanted: list[tuple[str, frozenset[type[Statement[Any, Any, Any]]]]] = [
         (thread.position, STOPS),
-        (thread.name, frozenset((Go,))),
+        (thread.name, STARTERS),
     ]
-    wanted += [(frame.statement, frozenset((ForEach,))) for frame in thread.frames]
+    wanted += [(frame.statement, frozenset((ForEach, For, Try, Saga, *FANOUT))) for frame in thread.frames]
     names = {name: node.kind for name, node in program.by_name.items()}
     lost = next(((name, kinds) for name, kinds in wanted if name not in ("", MAIN, *names)), None)
     if lost is None:
@@ -141,5 +162,6 @@ def _broken(state: State, thread: Thread, why: str) -> StateError:
     )
 
 
-def _loops(frames: tuple[str, ...]) -> str:
-    return " in ".join(f"ForEach {name!r}" for name in reversed(frames)) or "no ForEach"
+def _inside(program: Program, frames: tuple[str, ...]) -> str:
+    nodes = [(name, program.by_name.get(name)) for name in reversed(frames)]
+    return " in ".join(repr(name) if node is None else node.label for name, node in nodes) or "no statement that has a frame"

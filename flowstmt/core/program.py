@@ -20,12 +20,15 @@ from inspect import get_annotations, getattr_static, iscoroutine
 from typing import Any
 
 from flowstmt.core.checks import Checker
+from flowstmt.core.fanout import Parallel
 from flowstmt.core.names import renames_of
-from flowstmt.core.nodes import LOOPS, End, Leave, Node
+from flowstmt.core.nodes import FANOUT, LOOPS, STARTERS, Compensation, End, FinallyEnd, Leave, Node, RunEnd, Unwind
+from flowstmt.core.policies import Retry
+from flowstmt.core.recovery import Catch, Fail, Finally, Saga, Try
+from flowstmt.core.state import MAIN
 from flowstmt.core.statements import (
     Break,
     Continue,
-    ForEach,
     Go,
     If,
     Join,
@@ -33,6 +36,7 @@ from flowstmt.core.statements import (
     Scope,
     Sleep,
     Statement,
+    Step,
     Switch,
     Timeout,
     Wait,
@@ -44,12 +48,15 @@ __all__ = ["Program", "field_names", "is_class_style", "program_for", "program_o
 
 _KEPT_AS = "__flowstmt_program__"
 
+_MOVE_TWICE = frozenset((Go, Join, Sleep, Timeout, WaitFor, Fail, Try, Saga, *FANOUT))
+
 
 class Program:
     """The linked definition of one class.
 
     ``by_name`` finds a node by its statement's name; ``start`` is where ``main`` begins; ``values`` are the statements
-    of the latest build, by node index (class style: of the only one). ``renames`` are the old names, or None.
+    of the latest build, by node index (class style: of the only one). ``renames`` are the old names, or None. ``retry`` is
+    the policy of steps that have none of their own.
     """
 
     __slots__ = (
@@ -61,14 +68,17 @@ class Program:
         "moves_once",
         "nodes",
         "renames",
+        "retry",
         "shape",
+        "some_may_fail",
         "start",
         "values",
         "workflow_name",
     )
 
-    def __init__(self, workflow_name: str, class_style: bool, checker: Checker) -> None:
+    def __init__(self, workflow_name: str, class_style: bool, checker: Checker, retry: Retry | None) -> None:
         self.workflow_name = workflow_name
+        self.retry = retry
         self.class_style = class_style
         self.nodes = checker.nodes
         # An instance-style program holds no build: it would keep the workflow object of the first one alive.
@@ -76,8 +86,8 @@ class Program:
         self.async_places = checker.async_places
         self.shape = _shape(checker)
         self.has_concurrent = any(node.concurrent for node in self.nodes)
-        # Without these a round is one move of ``main``.
-        self.moves_once = not any(node.kind in (Go, Join, Sleep, Timeout, WaitFor) for node in self.nodes)
+        # Without these a round is one move of ``main``, which changes nothing before it parks.
+        self.moves_once = not any(node.kind in _MOVE_TWICE for node in self.nodes)
         self.by_name: dict[str, Node] = {}
         self.events: dict[str, list[Node]] = {}
         for node in self.nodes:
@@ -86,6 +96,13 @@ class Program:
                 node.parent.by_event[node.name] = node
             elif node.name:
                 self.by_name.setdefault(node.name, node)
+        for node, statement in zip(self.nodes, checker.statements, strict=True):
+            if node.kind is Step or node.kind is WaitFor:
+                node.may_fail = node.may_fail or retry is not None or getattr(statement, "retry", None) is not None
+            if node.kind is Step and statement.compensate is not None:
+                self.by_name[f"{node.name}:compensate"] = _compensation(node)
+        self.some_may_fail = any(node.may_fail for node in self.by_name.values())
+        self.by_name[MAIN] = Node(RunEnd, MAIN, -1, None)
         # Those of the first build: like the shape, they must not depend on data.
         self.renames = renames_of(self.nodes)
         self.start = _link(self.nodes[0], Node(End, "", -1, None))
@@ -149,21 +166,64 @@ def _link(node: Node, following: Node) -> Node:
     if kind is S or kind is Scope:
         return _link_body(node.children, following)
     if kind is Break or kind is Continue:
-        loop = node.loop
-        assert loop is not None  # the checks found no jump outside of a loop
-        return loop if kind is Continue else loop.leave or loop.next
+        return _jump(node)
     node.next = following
     if kind in LOOPS:
-        if kind is ForEach:
-            node.leave = Node(Leave, node.name, -1, node)
-            node.leave.next = following
+        if node.inside != node.frames:
+            _leave(node, following)
         node.entry = _link_body(node.children, node)
-    elif kind is Go:
+    elif kind is Saga:
+        node.entry = _link_body(node.children, _leave(node, following))
+    elif kind is Try:
+        _link_try(node, following)
+    elif kind in STARTERS:
         node.entry = _link_body(node.children, Node(End, "", -1, node))
+    elif kind is Parallel:
+        for child in node.children:
+            _link(child, following)
     elif kind is Switch or kind is If or kind is Wait:
         for child in node.children:
             child.next = following
             child.entry = _link_body(child.children, following)
+    return node
+
+
+def _leave(node: Node, following: Node) -> Node:
+    """Where a thread leaves a statement that has a frame."""
+    node.leave = Node(Leave, node.name, -1, node)
+    node.leave.next = following
+    return node.leave
+
+
+def _jump(node: Node) -> Node:
+    """Where a Break or a Continue goes: at once, unless a frame on the way has to be asked."""
+    loop = node.loop
+    assert loop is not None  # the checks found no jump outside of a loop
+    if node.frames != loop.inside:
+        return Node(Unwind, "break" if node.kind is Break else "continue", -1, node)
+    return loop if node.kind is Continue else loop.leave or loop.next
+
+
+def _link_try(node: Node, following: Node) -> None:
+    node.catches = [child for child in node.children if child.kind is Catch]
+    node.final = next((child for child in node.children if child.kind is Finally), None)
+    if node.final is None:
+        after = _leave(node, following)
+    else:
+        end = Node(FinallyEnd, node.name, -1, node)
+        end.next = following
+        after = node.final.entry = _link_body(node.final.children, end)
+    for catch in node.catches:
+        catch.entry = _link_body(catch.children, after)
+    node.entry = _link_body([child for child in node.children if child.kind not in (Catch, Finally)], after)
+
+
+def _compensation(step: Node) -> Node:
+    """Where a thread stands that undoes a step; its values are those of the step."""
+    node = Node(Compensation, f"{step.name}:compensate", step.index, step.parent)
+    node.item, node.scope, node.thread_name, node.go = step.item, step.scope, step.thread_name, step.go
+    node.may_fail = True
+    step.compensation = node
     return node
 
 
@@ -258,11 +318,20 @@ def _checked(tree: Any, cls: type[Any] | None) -> Program:
     base = None if cls is None else int(class_style)
     checker = Checker(base, None if cls is None else field_names(cls))
     checker.check(tree)
+    retry = None if cls is None else _default_retry(cls)
+    if retry is not None:
+        checker.faults += [f"retry of {cls.__name__}: {fault}" for fault in retry.faults()]  # type: ignore[union-attr] # it has a class
     name = "the definition" if cls is None else f"the definition of {cls.__name__}"
     if checker.faults:
         count = len(checker.faults)
         raise DefinitionError(f"{name} has {count} {'fault' if count == 1 else 'faults'}:", checker.faults)
-    return Program(name if cls is None else cls.__name__, class_style, checker)
+    return Program(name if cls is None else cls.__name__, class_style, checker, retry)
+
+
+def _default_retry(cls: type[Any]) -> Retry | None:
+    """The policy of a class: an attribute that is no field."""
+    found = getattr_static(cls, "retry", None)
+    return found if isinstance(found, Retry) and "retry" not in (field_names(cls) or ()) else None
 
 
 def validate(definition: Any) -> None:

@@ -55,8 +55,10 @@ class Try(Statement):
         self.was = was
 
     def catch(self, errors: ErrorFilter, *body: Statement[Any, Any, Any], into: str | Callable[..., Any] | None = None) -> Try:
-        """This ``Try`` with a body for some errors: a class of exceptions, its name, that of a ``Fail``, a predicate that
-        takes the exception, or a tuple of these. ``into`` keeps the error, an ``ErrorInfo``, in a field.
+        """This ``Try`` with a body for some errors.
+
+        ``errors`` is a class of exceptions, its name, the name of a ``Fail``, a predicate that takes the exception, or a tuple
+        of these. ``into`` keeps the error, an ``ErrorInfo``, in a field.
         """
         return self._with(Catch(errors, *body, into=into))
 

@@ -62,13 +62,13 @@ class WorkflowStatus(StrEnum):
     Waiting = "Waiting"
     """All threads are parked."""
     Paused = "Paused"
-    """Has its place in the format; nothing makes it yet."""
+    """``pause`` stopped it: nothing moves it, and callbacks are refused, until ``unpause``."""
     Finished = "Finished"
     """``main`` returned; ``state.result`` is what it returned."""
     Failed = "Failed"
-    """Has its place in the format; nothing makes it yet."""
+    """A failure was final and nobody caught it: ``state.error`` says which."""
     Cancelled = "Cancelled"
-    """Has its place in the format; nothing makes it yet."""
+    """``cancel`` ended it."""
 
 
 class ThreadStatus(StrEnum):
@@ -118,14 +118,16 @@ class CheckpointType(StrEnum):
     """The setup of an event was tried."""
     afterTeardown = "afterTeardown"
     """The teardown of an event was tried."""
+    afterFailure = "afterFailure"
+    """An attempt at a step failed, and that is kept. Roll back what the attempt has written in your own transaction first."""
 
 
 # The members by short names: Python 3.11 looks a member of an Enum up through a descriptor, which takes longer than all else
 # that a transition does.
-RUN_RESUMING, RUN_WAITING, RUN_FINISHED = WorkflowStatus.Resuming, WorkflowStatus.Waiting, WorkflowStatus.Finished
+RUN_RESUMING, RUN_WAITING, RUN_PAUSED, RUN_FINISHED, RUN_FAILED, RUN_CANCELLED = WorkflowStatus
 EXECUTING, RESUMING, WAITING_EVENT, WAITING_CONDITION, WAITING_TIME, ENDED = ThreadStatus
 PENDING_SETUP, SET_UP, SETUP_ERROR, PENDING_TEARDOWN, TEARDOWN_ERROR = EventStatus
-AFTER_RESUME, AFTER_STEP, AFTER_CONDITION, AFTER_CALLBACK, AFTER_SETUP, AFTER_TEARDOWN = CheckpointType
+AFTER_RESUME, AFTER_STEP, AFTER_CONDITION, AFTER_CALLBACK, AFTER_SETUP, AFTER_TEARDOWN, AFTER_FAILURE = CheckpointType
 
 OVER = frozenset((WorkflowStatus.Finished, WorkflowStatus.Failed, WorkflowStatus.Cancelled))
 """The statuses of a run in which nothing is left to do but teardowns."""
@@ -135,32 +137,50 @@ RUN_TRANSITIONS: Mapping[WorkflowStatus, Mapping[WorkflowStatus, str]] = {
         RUN_RESUMING: "a checkpoint, more can run",
         RUN_WAITING: "all threads are parked",
         RUN_FINISHED: "main returns",
+        RUN_FAILED: "a failure is final, and nobody catches it",
+        RUN_CANCELLED: "it was told to end, and has",
+        RUN_PAUSED: "is paused",
     },
     RUN_WAITING: {
         RUN_WAITING: "a checkpoint, all are parked again",
         RUN_RESUMING: "a callback, a timer or a condition lets a thread go on",
         RUN_FINISHED: "main returns",
+        RUN_FAILED: "a failure is final, and nobody catches it",
+        RUN_CANCELLED: "it was told to end, and has",
+        RUN_PAUSED: "is paused",
     },
+    RUN_PAUSED: {RUN_RESUMING: "is unpaused"},
     RUN_FINISHED: {},
+    RUN_FAILED: {},
+    RUN_CANCELLED: {},
 }
 """What a status may become, and why."""
 
+_ENDS = "its run or its Parallel ends, or it is cancelled"
 THREAD_TRANSITIONS: Mapping[ThreadStatus, Mapping[ThreadStatus, str]] = {
     RESUMING: {
-        EXECUTING: "reaches a Step",
+        EXECUTING: "reaches a Step, or what undoes one",
         WAITING_EVENT: "reaches a Wait",
-        WAITING_CONDITION: "reaches a WaitFor or a Join",
+        WAITING_CONDITION: "reaches a WaitFor, a Join, a Parallel or a Map",
         WAITING_TIME: "reaches a Sleep",
-        ENDED: "returns, or main does",
+        ENDED: "returns, fails, or main does",
     },
-    EXECUTING: {RESUMING: "its action or handler returned", ENDED: "main returns"},
-    WAITING_EVENT: {RESUMING: "an event fires", ENDED: "main returns"},
+    EXECUTING: {
+        RESUMING: "its action or handler returned, or failed for good",
+        WAITING_TIME: "an attempt failed, and another one follows",
+        ENDED: _ENDS,
+    },
+    WAITING_EVENT: {RESUMING: "an event fires, or it is cancelled", ENDED: _ENDS},
     WAITING_CONDITION: {
-        RESUMING: "the condition holds",
+        RESUMING: "the condition holds, or it is cancelled",
         EXECUTING: "the condition of a WaitFor with a handler holds",
-        ENDED: "main returns",
+        ENDED: _ENDS,
     },
-    WAITING_TIME: {RESUMING: "the instant has come", ENDED: "main returns"},
+    WAITING_TIME: {
+        RESUMING: "the instant has come, or it is cancelled",
+        EXECUTING: "it is time for the next attempt",
+        ENDED: _ENDS,
+    },
     ENDED: {},
 }
 
@@ -256,14 +276,14 @@ class WaitEvent:
 
 @dataclass(slots=True)
 class Frame:
-    """A loop over items (later: a Try ...) that a thread is inside of.
+    """A ForEach, Try, Saga ... that a thread is inside of, or a Parallel at which it stands.
 
     Attributes:
-        statement: The name of the ForEach.
-        index: The index of the item, from 0.
+        statement: The name of the statement.
+        index: The index of the item, from 0; of a For the rounds that have begun.
         item: The item, the thread's own copy.
-        exit: What the frame is unwinding for; nothing sets it yet.
-        data: What else the statement keeps; nothing sets it yet.
+        exit: What the frame is unwinding for: what goes on when its statement is done.
+        data: What else the statement keeps: the book of a Parallel, the name of a Saga.
     """
 
     statement: str
@@ -290,8 +310,8 @@ class Thread:
         ready: The revision at which it arrived at its position: whose turn it is.
         since: The instant of its last outcome, from which durations count.
         due_at: The instant at which a thread that is ``WaitingTime`` goes on.
-        attempt: Counts the attempts at a step, from 1; nothing raises it yet.
-        error: How the last attempt failed; nothing sets it yet.
+        attempt: Counts the attempts at a step, from 1.
+        error: How the last attempt failed.
         arg: Its own object: the ``arg`` of its Go, or the item that the Go handed on.
         frames: The loops over items that it is inside of, the outermost first.
     """
@@ -328,8 +348,8 @@ class State:
         wake_at: The instant from which ``resume`` could do something by itself: past or now when it could at once, that of
             a timer, None when only a callback helps.
         result: What ``main`` returned, as plain JSON values.
-        error: Why the run failed; nothing sets it yet.
-        undo: What is to be undone if the run fails; nothing sets it yet.
+        error: Why the run failed.
+        undo: What is to be undone if the run fails or is cancelled; when it has, what could not be.
         notes: What was noted on the way: actions that were in flight when ``main`` ended.
         raw: Not saved; whether items and args still wait to be given their types.
     """

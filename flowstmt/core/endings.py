@@ -1,0 +1,135 @@
+"""How threads and runs end.
+
+Theory: a thread ends at the root of its body, with an exit: it came to its end or returned, it failed, or it was told to end.
+A branch tells its join; the failure of a plain ``Go`` thread is that of the run; and when ``main`` ends, so does the run: the
+other threads are told to end, ``main`` stands at the end of the run (its position is ``main``) until they have, then it undoes
+what is to be undone. Where nobody has anything left to do all of this is one move.
+"""
+
+from __future__ import annotations
+
+from flowstmt.core.joins import Joins
+from flowstmt.core.journal import keep
+from flowstmt.core.nodes import Node
+from flowstmt.core.state import (
+    ENDED,
+    EXECUTING,
+    MAIN,
+    RUN_CANCELLED,
+    RUN_FAILED,
+    RUN_FINISHED,
+    WAITING_CONDITION,
+    WAITING_EVENT,
+    ErrorInfo,
+    Frame,
+    Thread,
+)
+from flowstmt.core.statements import For, ForEach, Go
+from flowstmt.core.undoing import records_to_undo
+from flowstmt.core.unwinding import CANCEL, Exit, is_undoing, mark_ending
+
+__all__ = ["Endings"]
+
+_END: Exit = {"exit": "end"}
+
+
+class Endings(Joins):
+    """The ends of threads, and of the run."""
+
+    # Whether a thread has ended in this round, and whether one of them was the last that a Join may have waited for.
+    __slots__ = ("_has_ended", "_joins_may_hold")
+    _has_ended: bool
+    _joins_may_hold: bool
+
+    def _at_end(self, thread: Thread, node: Node) -> None:
+        self._end(thread, _END)
+
+    def _end(self, thread: Thread, exit_: Exit) -> None:
+        if thread.name == MAIN:
+            self._end_main(thread, exit_)
+            return
+        node = self.program.by_name[thread.name]
+        if node.kind is not Go:
+            self._end_branch(thread, node, exit_)
+        self._end_thread(thread)
+        if node.kind is Go and exit_["exit"] == "failure":
+            self._fail_run(thread, exit_)
+
+    def _end_thread(self, thread: Thread) -> None:
+        if thread.status is WAITING_EVENT:
+            thread.events = self._closed(thread, None)
+        thread.status = ENDED
+        thread.event = None
+        thread.due_at = None
+        thread.frames = []
+        self._has_ended = True
+        agenda = self._agenda
+        if agenda is not None:
+            agenda.ended(thread)
+            if agenda.joins and thread.name != MAIN and not agenda.lives(thread.name):
+                self._joins_may_hold = True
+
+    def _cancel(self, thread: Thread, exit_: Exit, why: str) -> None:
+        """Tell a thread to end. What has nothing to clean up ends here and now."""
+        keep(self._journal, thread)
+        by_name = self.program.by_name
+        if thread.status is EXECUTING and thread.birth in self.in_flight:
+            self._note("dropped", thread, f"{why} while this action was in flight: it was cancelled, and may have taken effect")
+        if thread.name != MAIN and all(by_name[frame.statement].kind in (For, ForEach) for frame in thread.frames):
+            self._end(thread, exit_)
+            return
+        mark_ending(thread, by_name, exit_)
+        if self._agenda is not None:
+            self._agenda.wake(thread)
+
+    def _fail_run(self, thread: Thread, exit_: Exit) -> None:
+        """A thread that nobody waits for has failed for good, and with it the run."""
+        why = f"thread {thread.id!r} failed"
+        for each in self.state.threads:
+            if each.name == MAIN and each.position == MAIN and is_undoing(each.frames[0].exit):
+                error = exit_["error"]
+                self._note("failed while ending", thread, f"{error['type']}: {error['message']}")
+            elif each.name == MAIN:
+                self._cancel(each, {"exit": "failure", "error": exit_["error"], "sticky": True}, why)
+            elif each.status is not ENDED:
+                self._cancel(each, CANCEL, why)
+
+    def _end_main(self, main: Thread, exit_: Exit) -> None:
+        alone = True
+        for each in self.state.threads:
+            if each is not main and each.status is not ENDED:
+                self._cancel(each, CANCEL, "main ended")
+                alone = alone and each.status is ENDED
+        if alone and not (is_undoing(exit_) and records_to_undo(self.state)):
+            self._finish(main, exit_)
+            return
+        self._frames = [Frame(MAIN, exit=exit_)]
+        if alone:
+            self._undo(main)
+        else:
+            self._park(main, self.program.by_name[MAIN], WAITING_CONDITION)
+
+    def _finish(self, main: Thread, exit_: Exit) -> None:
+        """The run is over."""
+        self._end_thread(main)
+        state = self.state
+        kind = exit_["exit"]
+        self._put(state, "status", RUN_FAILED if kind == "failure" else RUN_CANCELLED if kind == "cancel" else RUN_FINISHED)
+        if "value" in exit_:
+            self._put(state, "result", exit_["value"])
+        if "error" in exit_:
+            self._put(state, "error", ErrorInfo(**exit_["error"]))
+        if state.undo and not is_undoing(exit_):
+            self._put(state, "undo", [])
+
+    def _at_run_end(self, main: Thread, node: Node) -> None:
+        """All other threads have ended: what was to be undone is undone, and the run is over."""
+        frame = self._frames[-1]
+        if is_undoing(frame.exit):
+            self._undo(main)
+        else:
+            self._finish(main, frame.exit)
+
+    def _holds_run_end(self, main: Thread) -> bool:
+        """Whether ``main`` is the only thread that lives."""
+        return all(each is main or each.status is ENDED for each in self.state.threads)

@@ -1,0 +1,328 @@
+"""How branches start, what becomes of their outcomes, and when their Parallel or Map goes on.
+
+Theory: the thread that reached the statement stands there and has a frame for it, whose ``data`` is the book: ``count`` of
+the branches, ``next`` to start, how many ``live``, ``succeeded`` and ``failed``, the ``errors``, and the ``results`` where
+somebody wants them. Each end of a branch is entered there; nobody looks at the branches again. Once the join is decided, the
+other branches are told to end, and the thread goes on when all have ended and cleaned up: a teardown that was tried and
+failed does not hold it up.
+
+In a Map with ``max_concurrency`` the next branch starts when one has ended, so the book stays as small as its live branches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flowstmt.core.fanout import ALL, Map, Parallel, Percent
+from flowstmt.core.journal import keep
+from flowstmt.core.nodes import Node
+from flowstmt.core.state import ENDED, PENDING_TEARDOWN, RESUMING, WAITING_CONDITION, ErrorInfo, Frame, Thread, birth_of
+from flowstmt.core.undoing import Undoing
+from flowstmt.core.unwinding import CANCEL, Exit, failure_exit
+from flowstmt.errors import DefinitionError, ParallelError, a_kind_of, quoted, said
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Joins"]
+
+
+class Joins(Undoing):
+    """Parallel and Map."""
+
+    __slots__ = ()
+
+    # --- starting ---
+
+    def _at_fanout(self, thread: Thread, node: Node) -> None:
+        count = len(node.children) if node.kind is Parallel else 0
+        data: dict[str, Any] = {"count": count, "next": 0, "live": 0, "succeeded": 0, "failed": 0}
+        if self.values[node.index].into is not None:
+            data["results"] = []
+        self._frames = [*self._frames, Frame(node.name, data=data)]
+        self._park(thread, node, WAITING_CONDITION)
+        if node.kind is Parallel:
+            for branch in node.children:
+                key = branch.name.removeprefix(branch.scope)
+                arg = (
+                    None
+                    if branch.item is None
+                    else self._adapted(thread, branch, "the item that it hands on", self._item(thread, branch))
+                )
+                self._start(thread, branch, f"{node.name}:{key}", arg)
+            data["next"] = data["live"] = count
+            if "results" in data:
+                data["results"] = [None] * count
+        else:
+            self._start_more(thread, node, data)
+
+    def _start_more(self, thread: Thread, node: Node, data: dict[str, Any]) -> bool:
+        """Start as many branches of a Map as there is room for; whether any was."""
+        statement = self.values[node.index]
+        items = self._items(thread, node, statement.items)
+        count = data["count"] = len(items)
+        room = count if statement.max_concurrency is None else statement.max_concurrency - data["live"]
+        first = data["next"]
+        last = min(count, first + room)
+        results = data.get("results")
+        if results is not None and len(results) < count:
+            results.extend([None] * (count - len(results)))
+        for index in range(first, last):
+            try:
+                found = items[index]
+            except Exception as error:
+                raise self._failed(thread, node, f"its items raised {said(error)}") from error
+            item = self._adapted(thread, node, "its item", found)
+            key = index if statement.key is None else self._key(thread, node, statement.key, item)
+            self._start(thread, node, f"{node.name}:{key}", item)
+            if results is not None and statement.key is not None:
+                data.setdefault("index", {})[str(key)] = index
+        data["next"] = max(first, last)
+        data["live"] += max(0, last - first)
+        return last > first
+
+    def _items(self, thread: Thread, node: Node, given: Any) -> Sequence[Any]:
+        items = self._value(thread, node, "items", given)
+        if not isinstance(items, Sequence):
+            raise self._failed(thread, node, f"its items must be a Sequence (list, tuple, range ...), not {a_kind_of(items)}")
+        return items
+
+    def _key(self, thread: Thread, node: Node, key: Any, item: Any) -> str | int:
+        try:
+            found = key(*self._base, item)
+        except Exception as error:
+            raise self._failed(thread, node, f"its key raised {said(error)}") from error
+        return self._id_part(thread, node, "key", found)
+
+    def _id_part(self, thread: Thread, node: Node, role: str, found: Any) -> str | int:
+        """What tells the threads of one statement apart. By way of JSON: a UUID becomes its text."""
+        part = self._plain(thread, node, f"its {role}", found)
+        if not isinstance(part, str | int) or isinstance(part, bool) or part == "":
+            raise self._failed(thread, node, f"its {role} must be a text, a whole number or a UUID, not {quoted(part)}")
+        return part
+
+    def _start(self, parent: Thread, node: Node, thread_id: str, arg: Any) -> None:
+        """Start the thread of a Go, a Branch or a Map."""
+        agenda = self._agenda
+        assert agenda is not None  # every round of a program that can start a thread makes one
+        if agenda.is_taken(thread_id):
+            raise DefinitionError(
+                f"{self._where(parent)}: {node.label} would start a second thread with the id {thread_id!r} while the "
+                f"first one lives: tell them apart with {'key' if node.kind is Map else 'id'}=, or Join the first one before"
+            )
+        birth = birth_of(parent.birth, parent.pc, thread_id)
+        started = Thread(thread_id, node.name, birth=birth, parent=parent.id, since=self._now, arg=arg)
+        self.state.threads.append(started)
+        agenda.started(started)
+
+    # --- results ---
+
+    def _keep_result(self, thread: Thread, result: Any, *, moving: bool) -> None:
+        """Note the value of a branch's last step, or of its Return, where the join collects them."""
+        node = self.program.by_name[thread.name]
+        join = self._join_of(node)
+        parent = self._parent_of(thread)
+        book = None if parent is None else parent.frames[-1].data
+        if join is None or book is None or "results" not in book:
+            return
+        index = self._index_of(thread, node, book)
+        value = self._plain(thread, join, f"the result of its branch {thread.id!r}", result)
+        results, before = book["results"], book["results"][index]
+        if moving:
+            self._journal.append((None, lambda: results.__setitem__(index, before)))
+        results[index] = value
+
+    def _index_of(self, thread: Thread, node: Node, book: dict[str, Any]) -> int:
+        if node.kind is not Map:
+            assert node.parent is not None  # a Branch stands in its Parallel
+            return node.parent.children.index(node)
+        key = thread.id[len(node.name) + 1 :]
+        index: int = book["index"][key] if "index" in book else int(key)
+        return index
+
+    def _join_of(self, node: Node) -> Node | None:
+        """The Parallel or Map whose branches run this body."""
+        return node if node.kind is Map else node.parent if node.parent is not None and node.parent.kind is Parallel else None
+
+    def _parent_of(self, thread: Thread) -> Thread | None:
+        """The thread that stands at the join of a branch."""
+        agenda = self._agenda
+        if agenda is None:
+            return next((each for each in self.state.threads if each.id == thread.parent and each.status is not ENDED), None)
+        return agenda.thread(thread.parent)
+
+    def _results(self, node: Node, data: dict[str, Any]) -> list[Any]:
+        errors = {error["index"]: error for error in data.get("errors", ())}
+        return [
+            {key: errors[index][key] for key in ErrorInfo.__slots__} if index in errors else value
+            for index, value in enumerate(data["results"])
+        ]
+
+    # --- ends ---
+
+    def _end_branch(self, thread: Thread, node: Node, exit_: Exit) -> None:
+        """Enter the end of a branch into the book of its join."""
+        parent = self._parent_of(thread)
+        if parent is None or not parent.frames:
+            return
+        frame = parent.frames[-1]
+        data = frame.data
+        before = dict(data)
+        self._journal.append((None, lambda: (data.clear(), data.update(before))))
+        data["live"] -= 1
+        kind = exit_["exit"]
+        over = frame.exit is not None or "met" in data
+        if kind == "failure" and over:
+            self._note("failed while ending", thread, f"{exit_['error']['type']}: {exit_['error']['message']}")
+        elif kind == "failure":
+            data["failed"] += 1
+            join = self._join_of(node)
+            assert join is not None  # the thread is a branch
+            found = {"branch": thread.id[len(join.name) + 1 :], **exit_["error"]}
+            if "results" in data:
+                found["index"] = self._index_of(thread, node, data)
+            data["errors"] = [*data.get("errors", ()), found]
+        elif kind != "cancel" and not over:
+            data["succeeded"] += 1
+        if kind == "return" and "value" in exit_:
+            self._keep_result(thread, exit_["value"], moving=True)
+        elif kind == "cancel":
+            self._keep_result(thread, None, moving=True)
+        if "index" in data:
+            self._forget_key(data["index"], thread.id[len(node.name) + 1 :])
+        assert self._agenda is not None  # every round of a program that has branches makes one
+        self._agenda.wake(parent)
+
+    def _forget_key(self, index: dict[str, int], key: str) -> None:
+        at = index.pop(key)
+        self._journal.append((None, lambda: index.__setitem__(key, at)))
+
+    # --- the join ---
+
+    def _tend(self, thread: Thread, node: Node) -> bool:
+        """Decide the join of a thread that stands at it, as far as it can be; whether anything changed."""
+        frame = thread.frames[-1]
+        data = frame.data
+        changed = False
+        if frame.exit is None and "met" not in data:
+            statement = self.values[node.index]
+            verdict = self._verdict(statement, data)
+            if verdict is None:
+                if node.kind is not Map or data["next"] >= data["count"]:
+                    return False
+                before = dict(data)
+                self._journal.append((None, lambda: (data.clear(), data.update(before))))
+                self._frames = thread.frames
+                return self._start_more(thread, node, data)
+            keep(self._journal, thread)
+            if verdict:
+                thread.frames = [*thread.frames[:-1], Frame(frame.statement, data={**data, "met": True})]
+            else:
+                error, info = self._join_error(node, data)
+                exit_ = failure_exit(info, self._catch_for(thread, node, error, info.type))
+                thread.frames = [*thread.frames[:-1], Frame(frame.statement, exit=exit_, data=data)]
+            self._cancel_branches(thread, node, f"{node.label} was decided")
+            data = thread.frames[-1].data
+            changed = True
+        if data["live"] or self._tears_down(thread, node):
+            return changed
+        keep(self._journal, thread)
+        thread.status = RESUMING
+        thread.since = self._now
+        return True
+
+    def _verdict(self, statement: Parallel | Map, data: dict[str, Any]) -> bool | None:
+        """Whether the join is met, or can't be met any more (False); None while it is open."""
+        count, good, bad = data["count"], data["succeeded"], data["failed"]
+        ended = good + bad == count
+        needed = None if statement.join is ALL else statement.join.count
+        allowed = self._tolerated(statement, count)
+        if needed is None:
+            if ended and bad <= allowed:
+                return True
+            lost = bad > allowed
+        else:
+            if good >= needed:
+                return True
+            lost = count - bad < needed or (statement.tolerate is not None and bad > allowed)
+        return False if lost and (ended or statement.fail_fast) else None
+
+    def _tolerated(self, statement: Parallel | Map, count: int) -> int:
+        tolerate = statement.tolerate
+        if isinstance(tolerate, Percent):
+            return int(count * tolerate.share // 100)
+        return tolerate or 0
+
+    def _join_error(self, node: Node, data: dict[str, Any]) -> tuple[ParallelError, ErrorInfo]:
+        errors = {
+            error["branch"]: ErrorInfo(**{key: error[key] for key in ErrorInfo.__slots__}) for error in data.get("errors", ())
+        }
+        lines = [f"{branch}: {error.type} at {error.step!r}: {error.message}" for branch, error in errors.items()]
+        shown = "; ".join(lines[:20]) + (f"; and {len(lines) - 20} more" if len(lines) > 20 else "")
+        message = (
+            f"{data['succeeded']} of {data['count']} branches of {node.label} succeeded, {data['failed']} failed, which is "
+            f"not enough for its join{': ' if shown else ''}{shown}"
+        )
+        return ParallelError(message, errors), ErrorInfo("ParallelError", message, node.name)
+
+    def _would_tolerate(self, thread: Thread, error: ErrorInfo) -> bool:
+        """Whether the join of a branch lets its failure pass, or something around the join would take its own."""
+        node = self.program.by_name.get(thread.name)
+        join = None if node is None else self._join_of(node)
+        parent = None if join is None else self._parent_of(thread)
+        if node is None or join is None or parent is None:
+            return False
+        statement = self.values[join.index]
+        if statement.tolerate or statement.join is not ALL:
+            return True
+        key = thread.id[len(join.name) + 1 :]
+        info = ErrorInfo("ParallelError", f"{key}: {error.type}: {error.message}", join.name)
+        failure = ParallelError(info.message, {key: error})
+        return self._catch_for(parent, join, failure, info.type) is not None or self._would_tolerate(parent, info)
+
+    def _cancel_branches(self, thread: Thread, node: Node, why: str) -> bool:
+        """Tell the live branches of a thread's join to end; whether one of them is still alive."""
+        names = {node.name} if node.kind is Map else {child.name for child in node.children}
+        for each in self._branches(thread, names):
+            self._cancel(each, CANCEL, why)
+        return thread.frames[-1].data["live"] > 0
+
+    def _branches(self, thread: Thread, names: set[str]) -> Iterator[Thread]:
+        return iter(
+            [
+                each
+                for each in self.state.threads
+                if each.parent == thread.id and each.name in names and each.status is not ENDED
+            ]
+        )
+
+    def _tears_down(self, thread: Thread, node: Node) -> bool:
+        """Whether a branch that has ended has still to be cleaned up after."""
+        names = {node.name} if node.kind is Map else {child.name for child in node.children}
+        return any(
+            each.status is ENDED
+            and each.parent == thread.id
+            and each.name in names
+            and any(event.status is PENDING_TEARDOWN for event in each.events)
+            for each in self.state.threads
+        )
+
+    def _after_fanout(self, thread: Thread, node: Node) -> Node:
+        """Past the join: its results go where they are wanted."""
+        data = self._frames[-1].data
+        self._frames = self._frames[:-1]
+        into = self.values[node.index].into
+        if into is not None and "results" in data:
+            self._store_moving(thread, node, into, self._results(node, data))
+        return node.next
+
+    def _leave_fanout(self, thread: Thread, node: Node, exit_: Exit) -> Node | None:
+        """Leave a join by another way than its own end: its branches first."""
+        thread.frames = self._frames
+        if self._cancel_branches(thread, node, "its parent ended") or self._tears_down(thread, node):
+            thread.status = WAITING_CONDITION
+            self._frames = thread.frames
+            return None
+        self._frames = thread.frames[:-1]
+        return self._unwind(thread, node, exit_)

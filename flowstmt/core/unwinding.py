@@ -1,0 +1,276 @@
+"""How a thread leaves statements before their end: Break, Continue, Return, failures and cancellation.
+
+Theory: what a thread is leaving for is an ``Exit``, plain JSON. Unwinding asks the statements around a thread from the inside
+out; each of them lets the exit pass (and its frame is dropped), or takes the thread: a loop its Break, a Try the failure that
+it catches, a Finally everything, a Saga what has to be undone. A statement that takes the thread only for a while keeps the
+exit in its frame, and unwinding goes on from there when it is done.
+
+Which catch takes a failure is decided when it happens, from the exception itself; the exit holds the decision. So it is the
+same after a crash, however long the bodies of Finally took that came before it.
+
+A thread that is to unwind, and has not moved yet, is ``Resuming`` and has a frame on top that bears its own position and the
+exit: that is how a failure is saved whose consequences could not be, and how a thread is told to end.
+
+A ``sticky`` exit ends the thread, whatever a Finally on the way says: cancellation, and what ends the run from elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from flowstmt.core.events import Events
+from flowstmt.core.nodes import FANOUT, Compensation, Node, RunEnd
+from flowstmt.core.policies import matches
+from flowstmt.core.recovery import Catch, Finally, Saga, Try
+from flowstmt.core.state import RESUMING, ErrorInfo, Frame, Thread, ThreadStatus
+from flowstmt.core.statements import For, ForEach, Wait
+from flowstmt.errors import said
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+__all__ = ["CANCEL", "Exit", "Unwinding", "failure_exit", "is_undoing", "mark_ending", "pending_exit"]
+
+Exit: TypeAlias = dict[str, Any]
+"""What a thread is leaving for: ``exit`` is end, break, continue, return (``value``), failure (``error``, ``catch``) or
+cancel."""
+
+CANCEL: Exit = {"exit": "cancel", "sticky": True}
+
+# What a rule answers that lets an exit pass.
+_OUTWARD: Any = object()
+
+
+def failure_exit(error: ErrorInfo, catch: dict[str, Any] | None) -> Exit:
+    """The exit of a failure, and which catch is to take it."""
+    found: Exit = {"exit": "failure", "error": {key: getattr(error, key) for key in ErrorInfo.__slots__}}
+    if catch is not None:
+        found["catch"] = catch
+    return found
+
+
+def is_undoing(exit_: Exit) -> bool:
+    """Whether what has been done is to be undone on this way out."""
+    return exit_["exit"] in ("failure", "cancel")
+
+
+def pending_exit(thread: Thread) -> Exit | None:
+    """What a thread is to unwind for, from its position on."""
+    frames = thread.frames
+    found: Exit | None = frames[-1].exit if frames and frames[-1].statement == thread.position else None
+    return found
+
+
+def mark_ending(thread: Thread, by_name: Mapping[str, Node], exit_: Exit) -> None:
+    """Tell a thread to end. Bodies of Finally and compensations are finished first: there the pending exit is replaced."""
+    frames = thread.frames
+    shield = _shield(thread, by_name)
+    if shield is not None:
+        if not (frames[shield].exit or {}).get("sticky"):
+            thread.frames = [*frames[:shield], replace(frames[shield], exit=exit_), *frames[shield + 1 :]]
+        return
+    if frames and frames[-1].statement == thread.position:
+        thread.frames = [*frames[:-1], replace(frames[-1], exit=exit_)]
+    else:
+        thread.frames = [*frames, Frame(thread.position, exit=exit_)]
+    thread.status = RESUMING
+    thread.event = None
+    thread.due_at = None
+    thread.attempt = 1
+    thread.error = None
+
+
+def _shield(thread: Thread, by_name: Mapping[str, Node]) -> int | None:
+    """The frame, the outermost one, of what nothing may interrupt."""
+    node = by_name.get(thread.position)
+    if node is None or not thread.frames:
+        return None
+    if node.kind is RunEnd:
+        return 0
+    names = [frame.statement for frame in thread.frames]
+    found = len(names) - 1 if node.kind is Compensation else None
+    # A compensation is called from the end of a Saga, wherever inside of it the step stands.
+    inner, around = (node, node.parent) if found is None else _of_saga(names[-1], by_name)
+    while around is not None and around is not inner.go:
+        if around.kind is Try and inner.kind is Finally:
+            found = names.index(around.name)
+        inner, around = around, around.parent
+    return found
+
+
+def _of_saga(name: str, by_name: Mapping[str, Node]) -> tuple[Node, Node | None]:
+    node = by_name[name]
+    return node, node.parent
+
+
+class Unwinding(Events):
+    """What happens to a thread that leaves statements before their end."""
+
+    __slots__ = ("call_setter",)
+    call_setter: Callable[[Callable[..., Any], tuple[Any, ...]], Any]
+    """How to call a setter, with its arguments."""
+
+    if TYPE_CHECKING:  # what the classes above this one do
+
+        def _end(self, thread: Thread, exit_: Exit) -> None: ...
+        def _undo(self, thread: Thread) -> Node | None: ...
+        def _leave_fanout(self, thread: Thread, node: Node, exit_: Exit) -> Node | None: ...
+        def _end_started_inside(self, thread: Thread, saga: Node) -> bool: ...
+        def _store_moving(self, thread: Thread, node: Node, into: Any, value: Any) -> None: ...
+
+    def _park(self, thread: Thread, node: Node, status: ThreadStatus, due_at: datetime | None = None) -> None:
+        thread.status = status
+        thread.position = node.name
+        thread.event = None
+        thread.pc += 1
+        thread.ready = self.state.revision + 1
+        thread.due_at = due_at
+        thread.frames = self._frames
+
+    def _fail(self, thread: Thread, node: Node, error: Exception, info: ErrorInfo) -> Node | None:
+        """The failure of a statement that a moving thread has reached."""
+        return self._unwind(thread, node, failure_exit(info, self._catch_for(thread, node, error, info.type)))
+
+    def _catch_for(self, thread: Thread, node: Node, error: Exception, name: str) -> dict[str, Any] | None:
+        """Which catch around a statement takes a failure that happens there."""
+        inner, around = node, node.parent
+        while around is not None and around is not node.go:
+            if around.kind is Try and inner.kind is not Catch and inner.kind is not Finally:
+                for case, catch in enumerate(around.catches):
+                    try:
+                        found = matches(self.values[catch.index].errors, error, name)
+                    except Exception as raised:
+                        raise self._failed(thread, around, f"the predicate of a catch raised {said(raised)}") from raised
+                    if found:
+                        return {"try": around.name, "case": case}
+            inner, around = around, around.parent
+        return None
+
+    def _leave(self, thread: Thread, exit_: Exit) -> Node | None:
+        """Begin to unwind a thread from its position."""
+        node = self.program.by_name.get(thread.position)
+        if node is None:  # it has not begun
+            self._end(thread, exit_)
+            return None
+        if node.kind in FANOUT:
+            return self._leave_fanout(thread, node, exit_)
+        if node.kind is Saga:
+            return self._leave_saga(thread, node, node, exit_)
+        if node.kind is Wait:
+            thread.events = self._closed(thread, None)
+        self._frames = self._frames[:-1]
+        return self._unwind(thread, node, exit_)
+
+    def _unwind(self, thread: Thread, node: Node, exit_: Exit) -> Node | None:
+        """Leave what is around ``node``; where to go on, or None if the thread has been parked or has ended."""
+        inner, around = node, node.parent
+        while around is not None and around is not node.go:
+            rule = _LEAVE.get(around.kind)
+            if rule is not None:
+                found = rule(self, thread, around, inner, exit_)
+                if found is not _OUTWARD:
+                    onwards: Node | None = found
+                    return onwards
+                if inner.kind is Finally:
+                    exit_ = self._overruled(thread, exit_)
+                if around.inside != around.frames:
+                    self._frames = self._frames[:-1]
+            inner, around = around, around.parent
+        self._end(thread, exit_)
+        return None
+
+    def _overruled(self, thread: Thread, exit_: Exit) -> Exit:
+        """What goes on when the body of a Finally is left: nothing in it keeps a thread alive that has been told to end."""
+        pending: Exit | None = self._frames[-1].exit
+        if pending is None or not pending.get("sticky"):
+            return exit_
+        if exit_["exit"] == "failure":
+            self._note("failed while ending", thread, f"{exit_['error']['type']}: {exit_['error']['message']}")
+        return pending
+
+    def _leave_loop(self, thread: Thread, loop: Node, inner: Node, exit_: Exit) -> Any:
+        if exit_["exit"] == "continue":
+            return loop
+        return (loop.leave or loop.next) if exit_["exit"] == "break" else _OUTWARD
+
+    def _leave_try(self, thread: Thread, node: Node, inner: Node, exit_: Exit) -> Any:
+        if inner.kind is Finally:
+            return _OUTWARD
+        catch = exit_.get("catch")
+        if catch is not None and catch["try"] == node.name and inner.kind is not Catch:
+            return self._caught(thread, node, catch["case"], exit_["error"])
+        if node.final is None:
+            return _OUTWARD
+        self._pend(exit_)
+        return node.final.entry
+
+    def _caught(self, thread: Thread, node: Node, case: int, error: dict[str, Any]) -> Node:
+        if case >= len(node.catches):
+            raise self._failed(thread, node, "it has lost the catch that was to take a failure: bring it back")
+        catch = node.catches[case]
+        into = self.values[catch.index].into
+        if into is not None:
+            self._store_moving(thread, catch, into, ErrorInfo(**error))
+        return catch.entry
+
+    def _leave_saga(self, thread: Thread, node: Node, inner: Node, exit_: Exit) -> Any:
+        if not is_undoing(exit_):
+            return _OUTWARD
+        self._pend(exit_)
+        if self._end_started_inside(thread, node):
+            return None
+        return self._undo(thread)
+
+    def _pend(self, exit_: Exit) -> None:
+        """Keep in the innermost frame what goes on when its statement is done."""
+        self._frames = [*self._frames[:-1], replace(self._frames[-1], exit=exit_)]
+
+    def _at_finally_end(self, thread: Thread, node: Node) -> Node | None:
+        exit_ = self._frames[-1].exit
+        self._frames = self._frames[:-1]
+        if exit_ is None:
+            return node.next
+        assert node.parent is not None  # it was made with its Try
+        return self._unwind(thread, node.parent, exit_)
+
+    def _at_unwind(self, thread: Thread, node: Node) -> Node | None:
+        """A Break or Continue that has to ask the frames on its way."""
+        assert node.parent is not None  # it was made with its jump
+        return self._unwind(thread, node.parent, {"exit": node.name})
+
+    def _note(self, note: str, thread: Thread, message: str) -> None:
+        """Tell people what happened to a thread: nothing is lost in silence."""
+        self._put(
+            self.state,
+            "notes",
+            [
+                *self.state.notes,
+                {
+                    "note": note,
+                    "thread": thread.id,
+                    "step": thread.position,
+                    "birth": thread.birth,
+                    "pc": thread.pc,
+                    "at": self._now.isoformat(),
+                    "message": message,
+                },
+            ],
+        )
+
+    def _put(self, owner: Any, key: str, value: Any) -> None:
+        """Set an attribute while threads move, so that it can be taken back."""
+        before = getattr(owner, key)
+        self._journal.append((None, lambda: setattr(owner, key, before)))
+        setattr(owner, key, value)
+
+
+_Rule: TypeAlias = "Callable[[Unwinding, Thread, Node, Node, Exit], Any]"
+_LEAVE: dict[type[Any], _Rule] = {
+    For: Unwinding._leave_loop,
+    ForEach: Unwinding._leave_loop,
+    Try: Unwinding._leave_try,
+    Saga: Unwinding._leave_saga,
+}
+"""What a statement does with an exit that reaches it from inside: take the thread, or let it pass (``_OUTWARD``)."""
