@@ -2,7 +2,10 @@
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from flowstmt.core.fanout import ALL, ANY, AtLeast, Branch, Map, Parallel, Percent
+from flowstmt.core.policies import Retry
 from flowstmt.core.program import validate
+from flowstmt.core.recovery import Catch, Fail, Finally, Saga, Try
 from flowstmt.core.state import (
     CallbackRequest,
     CheckpointType,
@@ -51,6 +54,7 @@ from flowstmt.errors import (
     FlowstmtError,
     InvalidPayloadError,
     NotWaitingError,
+    ParallelError,
     PositionError,
     RefusedError,
     SetupError,
@@ -77,11 +81,16 @@ else:
 
 
 __all__ = [
+    "ALL",
+    "ANY",
     "AmbiguousCallbackError",
+    "AtLeast",
+    "Branch",
     "Break",
     "CallbackError",
     "CallbackRequest",
     "Case",
+    "Catch",
     "CheckpointType",
     "ConflictError",
     "Continue",
@@ -91,7 +100,9 @@ __all__ = [
     "ErrorInfo",
     "Event",
     "EventStatus",
+    "Fail",
     "FinalError",
+    "Finally",
     "FlowstmtError",
     "For",
     "ForEach",
@@ -100,12 +111,18 @@ __all__ = [
     "If",
     "InvalidPayloadError",
     "Join",
+    "Map",
     "NotWaitingError",
     "On",
+    "Parallel",
+    "ParallelError",
+    "Percent",
     "PositionError",
     "RefusedError",
+    "Retry",
     "Return",
     "S",
+    "Saga",
     "Scope",
     "SetupError",
     "Sleep",
@@ -119,6 +136,7 @@ __all__ = [
     "Thread",
     "ThreadStatus",
     "Timeout",
+    "Try",
     "UnknownEventError",
     "Wait",
     "WaitEvent",

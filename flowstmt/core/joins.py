@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from flowstmt.core.fanout import ALL, Map, Parallel, Percent
+from flowstmt.core.fanout import ALL, AtLeast, Map, Parallel, Percent
 from flowstmt.core.journal import keep
 from flowstmt.core.nodes import Node
 from flowstmt.core.state import ENDED, PENDING_TEARDOWN, RESUMING, WAITING_CONDITION, ErrorInfo, Frame, Thread, birth_of
@@ -61,9 +61,10 @@ class Joins(Undoing):
         """Start as many branches of a Map as there is room for; whether any was."""
         statement = self.values[node.index]
         items = self._items(thread, node, statement.items)
-        count = data["count"] = len(items)
+        count = len(items)
+        data["count"] = count
         room = count if statement.max_concurrency is None else statement.max_concurrency - data["live"]
-        first = data["next"]
+        first: int = data["next"]
         last = min(count, first + room)
         results = data.get("results")
         if results is not None and len(results) < count:
@@ -236,7 +237,7 @@ class Joins(Undoing):
         """Whether the join is met, or can't be met any more (False); None while it is open."""
         count, good, bad = data["count"], data["succeeded"], data["failed"]
         ended = good + bad == count
-        needed = None if statement.join is ALL else statement.join.count
+        needed = statement.join.count if isinstance(statement.join, AtLeast) else None
         allowed = self._tolerated(statement, count)
         if needed is None:
             if ended and bad <= allowed:
@@ -286,7 +287,8 @@ class Joins(Undoing):
         names = {node.name} if node.kind is Map else {child.name for child in node.children}
         for each in self._branches(thread, names):
             self._cancel(each, CANCEL, why)
-        return thread.frames[-1].data["live"] > 0
+        live: int = thread.frames[-1].data["live"]
+        return live > 0
 
     def _branches(self, thread: Thread, names: set[str]) -> Iterator[Thread]:
         return iter(

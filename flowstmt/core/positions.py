@@ -164,4 +164,4 @@ def _broken(state: State, thread: Thread, why: str) -> StateError:
 
 def _inside(program: Program, frames: tuple[str, ...]) -> str:
     nodes = [(name, program.by_name.get(name)) for name in reversed(frames)]
-    return " in ".join(repr(name) if node is None else node.label for name, node in nodes) or "no statement that has a frame"
+    return " in ".join(repr(name) if node is None else node.label for name, node in nodes) or "nothing"

@@ -86,7 +86,7 @@ IN_THREAD = saved(lambda w: S(Go("t", Wait("w", On("e"))), Join("j", "t")))
         pytest.param(
             STEPS,
             lambda w: ForEach("l", [1], step("s")),
-            ("it is inside no ForEach, but Step 's' is inside ForEach 'l'",),
+            ("it is inside nothing, but Step 's' is inside ForEach 'l'",),
             id="a step moved into a loop",
         ),
         pytest.param(STEPS, lambda w: step("after"), ("position 's': the definition has no such statement",), id="removed"),
@@ -124,19 +124,19 @@ IN_THREAD = saved(lambda w: S(Go("t", Wait("w", On("e"))), Join("j", "t")))
         pytest.param(
             IN_LOOP,
             lambda w: Wait("w", On("e")),
-            ("it is inside ForEach 'l', but Wait 'w' is inside no ForEach",),
+            ("it is inside 'l', but Wait 'w' is inside nothing",),
             id="a loop gone",
         ),
         pytest.param(
             WAITS,
             lambda w: ForEach("l", [1], ForEach("m", [1], Wait("w", On("e")))),
-            ("it is inside no ForEach, but Wait 'w' is inside ForEach 'm' in ForEach 'l'",),
+            ("it is inside nothing, but Wait 'w' is inside ForEach 'm' in ForEach 'l'",),
             id="loops come",
         ),
         pytest.param(
             IN_LOOP,
             lambda w: ForEach("m", [1], Wait("w", On("e"))),
-            ("it is inside ForEach 'l', but Wait 'w' is inside ForEach 'm'",),
+            ("it is inside 'l', but Wait 'w' is inside ForEach 'm'",),
             id="a loop renamed",
         ),
     ],
@@ -221,7 +221,7 @@ def test_every_thread_is_looked_at_whatever_stands_before_it():
         ({"event": "e", "status": ThreadStatus.Resuming}, "the event 'e' has fired, but it is Resuming at Step 's'"),
         ({"id": "other"}, "its id and its name 'main' must both be 'main' or neither"),
         ({"name": "other"}, "its id and its name 'other' must both be 'main' or neither"),
-        ({"frames": [Frame("l")]}, "it is inside ForEach 'l', but Step 's' is inside no ForEach"),
+        ({"frames": [Frame("l")]}, "it is inside 'l', but Step 's' is inside nothing"),
     ],
 )
 def test_a_first_thread_at_a_step_is_looked_at_as_closely_as_any_other(change: dict[str, Any], part: str):
