@@ -84,7 +84,7 @@ def check_positions(program: Program, values: list[Any], state: State) -> None:
             raise _misplaced(program, state, thread, "the definition has no such statement")
         if node.kind not in _MAY_STAND_AT[status]:
             raise _misplaced(program, state, thread, f"a thread can't be {status} at {node.label}")
-        if node.thread_name != thread.name:
+        if node.kind is not Compensation and node.thread_name != thread.name:
             raise _misplaced(program, state, thread, f"{node.label} is in the thread of {node.thread_name!r} now")
         frames = tuple([frame.statement for frame in thread.frames])
         if exit_ is not None and frames != _expected(node, frames):
@@ -122,7 +122,7 @@ def _expected(node: Node, frames: tuple[str, ...]) -> tuple[str, ...]:
     around = node.parent
     while around is not None and not (around.kind is Saga and around.inside == frames):
         around = around.parent
-    return frames if around is not None or frames == (MAIN,) else node.frames
+    return (MAIN,) if around is None else frames
 
 
 def _misplaced(program: Program, state: State, thread: Thread, why: str) -> PositionError:

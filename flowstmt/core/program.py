@@ -221,7 +221,7 @@ def _link_try(node: Node, following: Node) -> None:
 def _compensation(step: Node) -> Node:
     """Where a thread stands that undoes a step; its values are those of the step."""
     node = Node(Compensation, f"{step.name}:compensate", step.index, step.parent)
-    node.item, node.scope, node.thread_name, node.go = step.item, step.scope, step.thread_name, step.go
+    node.item, node.scope = step.item, step.scope
     node.may_fail = True
     step.compensation = node
     return node

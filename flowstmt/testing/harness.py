@@ -221,7 +221,12 @@ class Harness(Generic[W]):
     def _invoke(self, current: Current, call: Callable[[], Any]) -> Any:
         label = self._note(current, "call")
         self._point(f"before {label}")
-        result = call()
+        try:
+            result = call()
+        except Exception:
+            # It may have taken effect before it raised.
+            self._point(f"after the failure of {label}")
+            raise
         self._point(f"after the effect of {label}")
         self._returned(current)
         return result
@@ -231,7 +236,11 @@ class Harness(Generic[W]):
             raise Killed("the process is dead")  # this task was about to start when another one was killed
         label = self._note(current, "call")
         self._point(f"before {label}")
-        result = await self._async_calls.watch(call, label, self._point)
+        try:
+            result = await self._async_calls.watch(call, label, self._point)
+        except Exception:
+            self._point(f"after the failure of {label}")
+            raise
         self._point(f"after the effect of {label}")
         self._returned(current)
         return result

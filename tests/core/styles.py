@@ -76,14 +76,14 @@ class Build:
 
         return Step(name, self.act(action), **options)
 
-    def each(self, name: str, effect: Callable[..., Any] | None = None) -> Step:
+    def each(self, name: str, effect: Callable[..., Any] | None = None, **options: Any) -> Step:
         """A step that writes its name and its item into the log."""
 
         def action(work: Any, item: Any) -> Any:
             work.log.append(f"{name}({item})")
             return effect(work, item) if effect is not None else None
 
-        return Step(name, self.act(action))
+        return Step(name, self.act(action), **options)
 
 
 def workflow_class(tree: Tree, style: str = "class", is_async: bool = False) -> type[Data]:
@@ -158,7 +158,7 @@ _MARKS = {
     "Ended": ".",
 }
 _SAVE = re.compile(r"save (.*): revision \d+, \w+: (.*)")
-_SAVED = re.compile(r"(Resume|Step|Condition|Setup|Teardown|Callback):|SetupError|refused")
+_SAVED = re.compile(r"(Resume|Step|Failure|Condition|Setup|Teardown|Callback):|SetupError|refused")
 _CALL = re.compile(r"call (\w+) at '(.*)' \(thread (.*)\)")
 
 
@@ -207,7 +207,7 @@ def check_invariant(work: Any, state: State) -> None:
     """What holds at every checkpoint of every run: status and ``wake_at`` follow from the threads."""
     statuses = [thread.status for thread in state.threads]
     runnable = "Executing" in statuses or "Resuming" in statuses
-    if state.status == "Finished":
+    if state.status in ("Finished", "Failed", "Cancelled"):
         assert set(statuses) <= {"Ended"}
     else:
         assert state.status == ("Resuming" if runnable else "Waiting")
