@@ -50,7 +50,7 @@ class Joins(Undoing):
                     if branch.item is None
                     else self._adapted(thread, branch, "the item that it hands on", self._item(thread, branch))
                 )
-                self._start(thread, branch, f"{node.name}:{key}", arg)
+                self._start(thread, branch, f"{_own_part(thread)}{node.name}:{key}", arg)
             data["next"] = data["live"] = count
             if "results" in data:
                 data["results"] = [None] * count
@@ -76,7 +76,7 @@ class Joins(Undoing):
                 raise self._failed(thread, node, f"its items raised {said(error)}") from error
             item = self._adapted(thread, node, "its item", found)
             key = index if statement.key is None else self._key(thread, node, statement.key, item)
-            self._start(thread, node, f"{node.name}:{key}", item)
+            self._start(thread, node, f"{_own_part(thread)}{node.name}:{key}", item)
             if results is not None and statement.key is not None:
                 data.setdefault("index", {})[str(key)] = index
         data["next"] = max(first, last)
@@ -138,7 +138,7 @@ class Joins(Undoing):
         if node.kind is not Map:
             assert node.parent is not None  # a Branch stands in its Parallel
             return node.parent.children.index(node)
-        key = thread.id[len(node.name) + 1 :]
+        key = _key_of(thread, node.name)
         index: int = book["index"][key] if "index" in book else int(key)
         return index
 
@@ -180,7 +180,7 @@ class Joins(Undoing):
             data["failed"] += 1
             join = self._join_of(node)
             assert join is not None  # the thread is a branch
-            found = {"branch": thread.id[len(join.name) + 1 :], **exit_["error"]}
+            found = {"branch": _key_of(thread, join.name), **exit_["error"]}
             if "results" in data:
                 found["index"] = self._index_of(thread, node, data)
             data["errors"] = [*data.get("errors", ()), found]
@@ -191,7 +191,7 @@ class Joins(Undoing):
         elif kind == "cancel":
             self._keep_result(thread, None, moving=True)
         if "index" in data:
-            self._forget_key(data["index"], thread.id[len(node.name) + 1 :])
+            self._forget_key(data["index"], _key_of(thread, node.name))
         assert self._agenda is not None  # every round of a program that has branches makes one
         self._agenda.wake(parent)
 
@@ -277,7 +277,7 @@ class Joins(Undoing):
         statement = self.values[join.index]
         if statement.tolerate or statement.join is not ALL:
             return True
-        key = thread.id[len(join.name) + 1 :]
+        key = _key_of(thread, join.name)
         info = ErrorInfo("ParallelError", f"{key}: {error.type}: {error.message}", join.name)
         failure = ParallelError(info.message, {key: error})
         return self._catch_for(parent, join, failure, info.type) is not None or self._would_tolerate(parent, info)
@@ -328,3 +328,14 @@ class Joins(Undoing):
             return None
         self._frames = thread.frames[:-1]
         return self._unwind(thread, node, exit_)
+
+
+def _own_part(parent: Thread) -> str:
+    """What the ids of branches begin with: that of their parent, where it is one of several that run the same statements."""
+    return f"{parent.id}/" if ":" in parent.id else ""
+
+
+def _key_of(branch: Thread, join: str) -> str:
+    """What tells a branch from the others of its join."""
+    parent = branch.parent or ""
+    return branch.id[(len(parent) + 1 if ":" in parent else 0) + len(join) + 1 :]

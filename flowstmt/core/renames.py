@@ -44,17 +44,24 @@ class Renames:
         return self.events.get(wait, {}).get(name)
 
     def thread_id(self, thread_id: str) -> str | None:
-        """The present id of a thread whose Go has another name now."""
-        name, colon, rest = thread_id.partition(":")
-        present = self.statements.get(name)
-        return None if present is None else f"{present}{colon}{rest}"
+        """The present id of a thread, whose own Go, Branch or Map, or one of those around, has another name now."""
+        # Of branches inside of each other the id is that of each, from the outside in: "orders:7/lines:2".
+        found = ""
+        rest = thread_id
+        while rest:
+            name, colon, after = rest.partition(":")
+            found += (self.statements.get(name, name) if colon or not found else name) + colon
+            key, slash, rest = after.partition("/")
+            found += key + slash
+        return None if found == thread_id else found
 
     def apply(self, state: State) -> Undo:
         """Rename all that a state holds. Raises ``StateError``, and changes nothing then, if two threads become one."""
         undo: Undo = []
         before = [thread.id for thread in state.threads]
+        ids: dict[str, str] = {}
         for thread in state.threads:
-            self._thread(thread, undo)
+            self._thread(thread, undo, ids)
         seen: dict[str, str] = {}
         for thread, old in zip(state.threads, before, strict=True) if undo else ():
             if thread.status is ENDED:
@@ -69,13 +76,27 @@ class Renames:
                 )
         return undo
 
-    def _thread(self, thread: Thread, undo: Undo) -> None:
+    def _own_id(self, thread: Thread, ids: Mapping[str, str]) -> str:
+        """The present id of a thread, by those of the threads before it: its parent is one of them where its id begins with it."""
+        parent = thread.parent or ""
+        outer = f"{parent}/" if ":" in parent and thread.id.startswith(f"{parent}/") else ""
+        name, colon, key = thread.id[len(outer) :].partition(":")
+        branch = self.statements.get(thread.name)
+        if branch is not None and thread.name != name and thread.name.endswith(key):
+            key = branch.rpartition("/")[2]  # a branch of a Parallel: its own name is the key
+        before = f"{ids.get(parent, parent)}/" if outer else ""
+        return f"{before}{self.statements.get(name, name)}{colon}{key}"
+
+    def _thread(self, thread: Thread, undo: Undo, ids: dict[str, str]) -> None:
         names = self.statements
         _put(undo, thread, "position", names.get(thread.position))
         _put(undo, thread, "name", names.get(thread.name))
-        _put(undo, thread, "id", self.thread_id(thread.id))
+        old, present = thread.id, self._own_id(thread, ids)
+        ids[old] = present
+        if present != old:
+            _put(undo, thread, "id", present)
         if thread.parent is not None:
-            _put(undo, thread, "parent", self.thread_id(thread.parent))
+            _put(undo, thread, "parent", ids.get(thread.parent) or self.thread_id(thread.parent))
         for frame in thread.frames:
             _put(undo, frame, "statement", names.get(frame.statement))
         if thread.event is not None:

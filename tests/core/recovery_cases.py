@@ -228,7 +228,9 @@ CASES = [
         lambda b: S(
             Try("one", b.step("a")).finally_(b.step("f1")),
             Try("two", b.step("b", decline)).catch(DeclinedError, b.step("c")).finally_(b.step("f2")),
-            Try("out", Try("three", b.step("d", decline)).finally_(b.step("f3"))).catch(DeclinedError, b.step("e"), into="kept"),
+            Try("out", Try("three", b.step("d", decline)).finally_(b.step("f3"))).catch(
+                DeclinedError, b.step("e"), into="kept"
+            ),
         ),
         """
             Resume: main@a
@@ -273,9 +275,9 @@ CASES = [
     ),
     Case(
         "a failure in a catch goes outward, through its own finally",
-        lambda b: Try("out", Try("in", b.step("a", decline)).catch(DeclinedError, b.step("c", give_up)).finally_(b.step("f"))).catch(
-            FinalError, b.step("d"), into="kept"
-        ),
+        lambda b: Try(
+            "out", Try("in", b.step("a", decline)).catch(DeclinedError, b.step("c", give_up)).finally_(b.step("f"))
+        ).catch(FinalError, b.step("d"), into="kept"),
         """
             Resume: main@a
             a | Failure: main@c

@@ -10,10 +10,11 @@ from flowstmt import CallbackRequest, On, S, Wait
 from flowstmt.testing import Harness, explore
 from tests.conftest import Watch
 from tests.core.cases import CASES as FIRST_CASES
+from tests.core.fanout_cases import CASES as FANOUT_CASES
 from tests.core.recovery_cases import CASES as RECOVERY_CASES
 from tests.core.styles import STYLES, Case, Data, check_invariant, lines, play, short, workflow_class
 
-CASES = [*FIRST_CASES, *RECOVERY_CASES]
+CASES = [*FIRST_CASES, *RECOVERY_CASES, *FANOUT_CASES]
 every_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 every_style = pytest.mark.parametrize("style", STYLES)
 
