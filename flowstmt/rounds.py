@@ -146,15 +146,11 @@ def _rounds_beside(run: Run, max_steps: int) -> Asks:
         if beside is not None and beside.waiting:
             yield from _callbacks(run, beside)
         alone: Thread | None = None
-        for thread in machine.executing():
-            if steps >= max_steps or len(machine.in_flight) + (alone is not None) >= slots:
-                break
+        for thread in machine.up_next(min(slots - len(machine.in_flight), max_steps - steps)):
             if beside is not None and slots > 1 and machine.is_concurrent(thread):
                 _take_off(run, beside, thread)
-            elif alone is None:
-                alone = thread
             else:
-                continue
+                alone = thread
             steps += 1
         if alone is not None:
             yield from _alone(run, alone)

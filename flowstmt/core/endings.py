@@ -36,9 +36,8 @@ _END: Exit = {"exit": "end"}
 class Endings(Joins):
     """The ends of threads, and of the run."""
 
-    # Whether a thread has ended in this round, and whether one of them was the last that a Join may have waited for.
-    __slots__ = ("_has_ended", "_joins_may_hold")
-    _has_ended: bool
+    # Whether a thread that has ended in this round was the last that a Join may have waited for.
+    __slots__ = ("_joins_may_hold",)
     _joins_may_hold: bool
 
     def _at_end(self, thread: Thread, node: Node) -> None:
@@ -62,7 +61,6 @@ class Endings(Joins):
         thread.event = None
         thread.due_at = None
         thread.frames = []
-        self._has_ended = True
         agenda = self._agenda
         if agenda is not None:
             agenda.ended(thread)

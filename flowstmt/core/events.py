@@ -197,7 +197,11 @@ class Events(Answers):
         """The teardown of an event worked: the event is gone, and with its last one a thread that has ended."""
         thread.events = [other for other in thread.events if other is not event]
         if thread.status is ENDED and not thread.events:
-            self.state.threads = [other for other in self.state.threads if other is not thread]
+            agenda = self._agenda
+            if agenda is None or agenda.revision != self.state.revision:
+                self.state.threads = [other for other in self.state.threads if other is not thread]
+            else:
+                agenda.forget(thread)
 
     def outside_failed(self, event: WaitEvent, error: ErrorInfo, now: datetime) -> None:
         """The setup or teardown of an event failed: kept, to be tried again."""

@@ -17,7 +17,18 @@ from typing import TYPE_CHECKING, Any
 from flowstmt.core.fanout import ALL, AtLeast, Map, Parallel, Percent
 from flowstmt.core.journal import keep
 from flowstmt.core.nodes import Node
-from flowstmt.core.state import ENDED, PENDING_TEARDOWN, RESUMING, WAITING_CONDITION, ErrorInfo, Frame, Thread, birth_of
+from flowstmt.core.state import (
+    ENDED,
+    EXECUTING,
+    PENDING_TEARDOWN,
+    RESUMING,
+    WAITING_CONDITION,
+    ErrorInfo,
+    Frame,
+    Thread,
+    birth_of,
+)
+from flowstmt.core.statements import Step
 from flowstmt.core.undoing import Undoing
 from flowstmt.core.unwinding import CANCEL, Exit, failure_exit
 from flowstmt.errors import DefinitionError, ParallelError, a_kind_of, quoted, said
@@ -107,13 +118,22 @@ class Joins(Undoing):
         """Start the thread of a Go, a Branch or a Map."""
         agenda = self._agenda
         assert agenda is not None  # every round of a program that can start a thread makes one
-        if agenda.is_taken(thread_id):
+        if agenda.thread(thread_id) is not None:
             raise DefinitionError(
                 f"{self._where(parent)}: {node.label} would start a second thread with the id {thread_id!r} while the "
                 f"first one lives: tell them apart with {'key' if node.kind is Map else 'id'}=, or Join the first one before"
             )
         birth = birth_of(parent.birth, parent.pc, thread_id)
-        started = Thread(thread_id, node.name, birth=birth, parent=parent.id, since=self._now, arg=arg)
+        entry = node.entry
+        # A step is reached without asking anybody anything: on the spot.
+        if entry.kind is Step:
+            status, position, pc, ready = EXECUTING, entry.name, 1, self.state.revision + 1
+        else:
+            status, position, pc, ready = RESUMING, "", 0, 0
+        # By position: by name takes half as long again.
+        started = Thread(
+            thread_id, node.name, status, position, None, [], pc, birth, parent.id, ready, self._now, None, 1, None, arg, []
+        )
         self.state.threads.append(started)
         agenda.started(started)
 

@@ -66,9 +66,16 @@ class Machine(Outcomes):
     def executing(self) -> list[Thread]:
         """The threads whose actions may begin, whose turn is next first."""
         in_flight = self.in_flight
-        found = [thread for thread in self._not_quiet() if thread.status is EXECUTING and thread.birth not in in_flight]
+        found = [thread for thread in self.state.threads if thread.status is EXECUTING and thread.birth not in in_flight]
         found.sort(key=_arrival)
         return found
+
+    def up_next(self, most: int) -> list[Thread]:
+        """``most`` of them at most, without a look at all; of those that don't stand at a concurrent step only the first."""
+        agenda = self._agenda
+        if agenda is not None and agenda.revision == self.state.revision:
+            return agenda.up_next(most, self.in_flight)
+        return self.executing()[:most]  # there is main alone, or nobody: the run is over
 
     def is_concurrent(self, thread: Thread) -> bool:
         """Whether a thread stands at a step whose action may run beside others."""
@@ -158,7 +165,6 @@ class Machine(Outcomes):
             agenda = self._agenda = Agenda(state, self.program.by_name)
             if any(self._joined(agenda, name) for name in agenda.joins):
                 agenda.wake_joins()
-        self._has_ended = False
         moved = False
         before = len(threads)
         try:
@@ -166,6 +172,13 @@ class Machine(Outcomes):
                 moved = self._reconcile()
             if moved or (agenda.due_at is not None and agenda.due_at <= now):
                 agenda.wake_all()
+            elif agenda.woken:
+                agenda.rouse()
+                if len(agenda.awake) == 1 and self._pass(agenda):
+                    moved = True
+                    if state.status not in OVER and agenda.settled_alone():
+                        self.turn = agenda.turn()
+                        return True
             while self._pass(agenda):
                 moved = True
         except BaseException:
@@ -174,16 +187,13 @@ class Machine(Outcomes):
             roll_back(self._journal)
             raise
         self._reconciled = True
-        if self._has_ended:
-            state.threads = [thread for thread in threads if thread.status is not ENDED or thread.events]
+        agenda.remove_ended()
         if state.status in OVER:
             self._agenda = None  # the threads that main ended were not all on it
             return moved
         if moved:
             agenda.settled()
-        for thread in agenda.awake:
-            if thread.status is EXECUTING and (self.turn is None or thread.ready < self.turn.ready):
-                self.turn = thread
+        self.turn = agenda.turn()
         return moved
 
     def settle_again(self) -> None:
@@ -222,10 +232,12 @@ class Machine(Outcomes):
                     self._move(thread)
                     if self.state.status in OVER:
                         break
-                    if self._joins_may_hold:
-                        self._joins_may_hold = False
-                        agenda.wake_joins()
-                        at = agenda.place(thread)
+                if self._joins_may_hold:
+                    self._joins_may_hold = False
+                    agenda.wake_joins()
+                if agenda.woken:
+                    agenda.rouse()
+                    at = agenda.place(thread)
             at += 1
         return moved
 

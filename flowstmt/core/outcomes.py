@@ -96,6 +96,8 @@ class Outcomes(Moves):
             thread.error = None
         thread.status = RESUMING
         thread.since = now
+        if self._agenda is not None:
+            self._agenda.wake(thread)
         return kind
 
     # --- failures ---
@@ -134,6 +136,8 @@ class Outcomes(Moves):
             thread.due_at = verdict.due_at
             thread.attempt += 1
             thread.error = verdict.error
+            if self._agenda is not None:
+                self._agenda.wake(thread)
             return
         self._journal = []
         self._now = now
@@ -145,6 +149,8 @@ class Outcomes(Moves):
         thread.error = None
         thread.status = RESUMING
         thread.since = now
+        if self._agenda is not None:
+            self._agenda.wake(thread)
 
     # --- results ---
 

@@ -38,6 +38,7 @@ from flowstmt import (
     resume,
     resume_async,
 )
+from flowstmt.core.agenda import Agenda
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 A_DAY = timedelta(days=1)
@@ -257,7 +258,13 @@ def test_threads_are_woken_in_the_order_in_which_they_would_be_if_all_were_looke
     assert len(carried) > 60
 
     now = START
-    monkeypatch.setattr("flowstmt.core.agenda.Agenda._not_quiet", lambda agenda, threads: agenda._state.threads.copy())
+    not_quiet = Agenda._not_quiet
+
+    def everybody(agenda: Agenda, threads: list[Thread]) -> list[Thread]:
+        not_quiet(agenda, threads)
+        return agenda._state.threads.copy()
+
+    monkeypatch.setattr(Agenda, "_not_quiet", everybody)
     assert go_on(cls(), State.new("r", "Woken"), 10_000) == carried
 
 
