@@ -143,9 +143,11 @@ class Joins(Undoing):
         """Note the value of a branch's last step, or of its Return, where the join collects them."""
         node = self.program.by_name[thread.name]
         join = self._join_of(node)
+        if join is None or self.values[join.index].into is None:
+            return
         parent = self._parent_of(thread)
         book = None if parent is None else parent.frames[-1].data
-        if join is None or book is None or "results" not in book:
+        if book is None or "results" not in book:
             return
         index = self._index_of(thread, node, book)
         value = self._plain(thread, join, f"the result of its branch {thread.id!r}", result)
@@ -212,8 +214,16 @@ class Joins(Undoing):
             self._keep_result(thread, None, moving=True)
         if "index" in data:
             self._forget_key(data["index"], _key_of(thread, node.name))
+        if data["live"] and kind != "failure" and (over or self._stays_open(node, data)):
+            return  # nobody has to look at the book
         assert self._agenda is not None  # every round of a program that has branches makes one
         self._agenda.wake(parent)
+
+    def _stays_open(self, node: Node, data: dict[str, Any]) -> bool:
+        """Whether a success, or a branch less, neither decides a join nor makes room for another branch."""
+        join = self._join_of(node)
+        assert join is not None  # asked of branches only
+        return self.values[join.index].join is ALL and data["next"] >= data["count"]
 
     def _forget_key(self, index: dict[str, int], key: str) -> None:
         at = index.pop(key)

@@ -77,7 +77,7 @@ class Renames:
         return undo
 
     def _own_id(self, thread: Thread, ids: Mapping[str, str]) -> str:
-        """The present id of a thread, by those of the threads before it: its parent is one of them where its id begins with it."""
+        """The present id of a thread, by those of the threads before it: its parent may be among them."""
         parent = thread.parent or ""
         outer = f"{parent}/" if ":" in parent and thread.id.startswith(f"{parent}/") else ""
         name, colon, key = thread.id[len(outer) :].partition(":")
