@@ -638,17 +638,17 @@ STANDS: list[tuple[str, dict[str, Any], str]] = [
     (
         "outside of its loop",
         {"position": "pack", "status": "Executing"},
-        "it is inside no ForEach, but Step 'pack' is inside ForEach 'each'",
+        "it is inside nothing, but Step 'pack' is inside ForEach 'each'",
     ),
     (
         "inside of another loop",
         {"position": "pack", "status": "Executing", "frames": [{"statement": "x"}]},
-        "it is inside ForEach 'x', but Step 'pack' is inside ForEach 'each'",
+        "it is inside 'x', but Step 'pack' is inside ForEach 'each'",
     ),
     (
         "inside of one loop more",
         {"frames": [{"statement": "each"}]},
-        "it is inside ForEach 'each', but Wait 'payment' is inside no ForEach",
+        "it is inside ForEach 'each', but Wait 'payment' is inside nothing",
     ),
     (
         "at the start, inside of a loop",

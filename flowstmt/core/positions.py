@@ -82,7 +82,8 @@ def check_positions(program: Program, values: list[Any], state: State) -> None:
             raise _misplaced(program, state, thread, f"the definition has no Go {thread.name!r}")
         if node is None:
             raise _misplaced(program, state, thread, "the definition has no such statement")
-        if node.kind not in _MAY_STAND_AT[status]:
+        retries = status is WAITING_TIME and node.kind is not Sleep
+        if node.kind not in _MAY_STAND_AT[status] or (retries and thread.attempt == 1):
             raise _misplaced(program, state, thread, f"a thread can't be {status} at {node.label}")
         if node.kind is not Compensation and node.thread_name != thread.name:
             raise _misplaced(program, state, thread, f"{node.label} is in the thread of {node.thread_name!r} now")
