@@ -240,7 +240,7 @@ class Joins(Undoing):
             statement = self.values[node.index]
             verdict = self._verdict(statement, data)
             if verdict is None:
-                if node.kind is not Map or data["next"] >= data["count"]:
+                if node.kind is not Map or data["next"] >= data["count"] or data["live"] == statement.max_concurrency:
                     return False
                 before = dict(data)
                 self._journal.append((None, lambda: (data.clear(), data.update(before))))
