@@ -33,7 +33,7 @@ lint: $(DEV)  ## check format, rules, types and imports
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy $(wildcard flowstmt tests examples benchmarks docs)
-	$(PY) -m mypy flowstmt/core/statements.py
+	$(PY) -m mypy --follow-imports=silent $(patsubst %.pyi,%.py,$(wildcard flowstmt/core/*.pyi))
 	$(PY) -m pyright --pythonpath $(PY) examples
 	$(VENV)/bin/lint-imports
 

@@ -50,7 +50,7 @@ class Branch(Statement):
 
     __slots__ = ("body", "name", "was")
 
-    def __init__(self, name: str, *body: Statement[Any, Any, Any], was: tuple[str, ...] = ()) -> None:
+    def __init__(self, name: str, *body: Statement, was: tuple[str, ...] = ()) -> None:
         self.name = name
         self.body = body
         self.was = was
@@ -82,7 +82,7 @@ class Parallel(Statement):
         was: tuple[str, ...] = (),
     ) -> None:
         self.name = name
-        self.body: tuple[Statement[Any, Any, Any], ...] = branches
+        self.body: tuple[Statement, ...] = branches
         self.into = into
         self.join = join
         self.tolerate = tolerate
@@ -104,7 +104,7 @@ class Map(Statement):
         self,
         name: str,
         items: Any,
-        *body: Statement[Any, Any, Any],
+        *body: Statement,
         key: Callable[..., Any] | None = None,
         into: str | Callable[..., Any] | None = None,
         max_concurrency: int | None = None,

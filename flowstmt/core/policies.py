@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias
@@ -19,7 +19,10 @@ from flowstmt.errors import FinalError, quoted
 
 __all__ = ["ErrorFilter", "Retry", "filter_faults", "matches"]
 
-ErrorFilter: TypeAlias = "type[BaseException] | str | Callable[[Exception], Any] | tuple[Any, ...]"
+# What a predicate may return. A coroutine is none of these: nobody awaits it, and it counts as true.
+Verdict: TypeAlias = "float | Sized | None"
+Predicate: TypeAlias = "Callable[[Exception], Verdict]"
+ErrorFilter: TypeAlias = "type[Exception] | str | Predicate | tuple[ErrorFilter, ...]"
 """Which errors are meant: a class, the name of one, a predicate, or a tuple of these."""
 
 
@@ -52,7 +55,7 @@ class Retry:
     jitter: float = 0
     on: ErrorFilter = (Exception,)
     unless: ErrorFilter = ()
-    when: Callable[[Exception], Any] | None = None
+    when: Predicate | None = None
     total: timedelta | None = None
 
     def retries(self, error: Exception) -> bool:

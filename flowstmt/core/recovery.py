@@ -19,9 +19,7 @@ class Catch(Statement):
 
     __slots__ = ("body", "errors", "into")
 
-    def __init__(
-        self, errors: ErrorFilter, *body: Statement[Any, Any, Any], into: str | Callable[..., Any] | None = None
-    ) -> None:
+    def __init__(self, errors: ErrorFilter, *body: Statement, into: str | Callable[..., Any] | None = None) -> None:
         self.errors = errors
         self.body = body
         self.into = into
@@ -32,7 +30,7 @@ class Finally(Statement):
 
     __slots__ = ("body",)
 
-    def __init__(self, *body: Statement[Any, Any, Any]) -> None:
+    def __init__(self, *body: Statement) -> None:
         self.body = body
 
 
@@ -49,12 +47,12 @@ class Try(Statement):
 
     __slots__ = ("body", "name", "was")
 
-    def __init__(self, name: str, *body: Statement[Any, Any, Any], was: tuple[str, ...] = ()) -> None:
+    def __init__(self, name: str, *body: Statement, was: tuple[str, ...] = ()) -> None:
         self.name = name
-        self.body: tuple[Statement[Any, Any, Any], ...] = body
+        self.body: tuple[Statement, ...] = body
         self.was = was
 
-    def catch(self, errors: ErrorFilter, *body: Statement[Any, Any, Any], into: str | Callable[..., Any] | None = None) -> Try:
+    def catch(self, errors: ErrorFilter, *body: Statement, into: str | Callable[..., Any] | None = None) -> Try:
         """This ``Try`` with a body for some errors.
 
         ``errors`` is a class of exceptions, its name, the name of a ``Fail``, a predicate that takes the exception, or a tuple
@@ -62,11 +60,11 @@ class Try(Statement):
         """
         return self._with(Catch(errors, *body, into=into))
 
-    def finally_(self, *body: Statement[Any, Any, Any]) -> Try:
+    def finally_(self, *body: Statement) -> Try:
         """This ``Try`` with a body that runs on every way out. Nothing interrupts it, the end of the run neither."""
         return self._with(Finally(*body))
 
-    def _with(self, part: Statement[Any, Any, Any]) -> Try:
+    def _with(self, part: Statement) -> Try:
         # A new one: a Try of a module, extended in two definitions, must not collect the parts of both.
         longer = Try.__new__(Try)
         longer.name = self.name
@@ -98,7 +96,7 @@ class Saga(Statement):
 
     __slots__ = ("body", "name", "was")
 
-    def __init__(self, name: str, *body: Statement[Any, Any, Any], was: tuple[str, ...] = ()) -> None:
+    def __init__(self, name: str, *body: Statement, was: tuple[str, ...] = ()) -> None:
         self.name = name
         self.body = body
         self.was = was

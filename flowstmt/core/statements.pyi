@@ -140,6 +140,15 @@ if not MYPY:
 else:
     _Unknown: TypeAlias = None
 _Was: TypeAlias = tuple[str, ...]
+# What keeps a value: the name of a field, or a setter of either style, with or without the item.
+_Into: TypeAlias = (  # noqa: PYI047 used by the stubs beside this one
+    str
+    | Callable[[_GivenT], Answer]
+    | Callable[[_GivenT, _FirstT], Answer]
+    | Callable[[_FirstT, _GivenT], Answer]
+    | Callable[[_FirstT, _GivenT, _SecondT], Answer]
+    | None
+)
 
 class _Sets(Protocol):
     def setup(self, request: CallbackRequest, /) -> str | Awaitable[str | None] | None: ...

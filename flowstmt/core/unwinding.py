@@ -157,7 +157,8 @@ class Unwinding(Events):
         if node.kind in FANOUT:
             return self._leave_fanout(thread, node, exit_)
         if node.kind is Saga:
-            return self._leave_saga(thread, node, node, exit_)
+            onwards: Node | None = self._leave_saga(thread, node, node, exit_)
+            return onwards
         if node.kind is Wait:
             thread.events = self._closed(thread, None)
         self._frames = self._frames[:-1]
