@@ -61,6 +61,7 @@ from flowstmt.errors import (
     StaleCallbackError,
     StateError,
     StepError,
+    StepTimeoutError,
     UnknownEventError,
     WorkflowFinishedError,
 )
@@ -132,6 +133,7 @@ __all__ = [
     "Statement",
     "Step",
     "StepError",
+    "StepTimeoutError",
     "Switch",
     "Thread",
     "ThreadStatus",

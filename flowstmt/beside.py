@@ -29,7 +29,7 @@ from flowstmt.current import Ask, Caller
 from flowstmt.errors import ConflictError, StateError, said
 from flowstmt.twin import Twin
 
-__all__ = ["Beside", "Flight", "WaitingCallback"]
+__all__ = ["Beside", "Flight", "WaitingCallback", "cancelled", "running_loop"]
 
 Perform: TypeAlias = Callable[[Caller, Ask], Coroutine[Any, Any, Any]]
 """Makes a call that a generator asked for."""
@@ -57,7 +57,7 @@ class WaitingCallback:
         except asyncio.CancelledError:
             # Its handler must have ended before the caller goes on: it works with what belongs to the caller.
             if self._task is not None:
-                await _cancelled([self._task])
+                await cancelled([self._task])
             raise
 
     async def take(self) -> bool:
@@ -68,7 +68,7 @@ class WaitingCallback:
         try:
             await asyncio.wait([self._task])
         except asyncio.CancelledError:
-            await _cancelled([self._task])
+            await cancelled([self._task])
             raise
         except GeneratorExit:
             # Nobody awaits the resume any more: its handler is cancelled, and ends by itself.
@@ -159,7 +159,7 @@ class Beside:
         self.births: set[str] = set()
         self.landed: deque[Flight] = deque()
         self._perform = perform
-        self._loop = _running_loop()
+        self._loop = running_loop()
         self._news: asyncio.Future[None] | None = None
         if concurrency > 1 and self._loop is None:
             raise StateError(
@@ -181,7 +181,7 @@ class Beside:
 
     def is_of_this_loop(self) -> bool:
         """Whether whoever asks shares the event loop of the running resume, without which they can't take turns."""
-        return self._loop is not None and self._loop is _running_loop()
+        return self._loop is not None and self._loop is running_loop()
 
     def start(self, thread: Thread, twin: Twin, caller: Caller, ask: Ask) -> None:
         """Let an action fly."""
@@ -226,7 +226,7 @@ class Beside:
     async def drop(self, flights: list[Flight]) -> None:
         """Cancel what is in flight and wait for its end, even if cancelled meanwhile. Outcomes are dropped."""
         try:
-            await _cancelled([flight.task for flight in flights])
+            await cancelled([flight.task for flight in flights])
         finally:
             for flight in flights:
                 self.forget(flight)
@@ -251,7 +251,7 @@ class Beside:
             self.waiting.popleft().leave(reason)
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
+def running_loop() -> asyncio.AbstractEventLoop | None:
     """The event loop of whoever asks; None under another library than asyncio."""
     try:
         return asyncio.get_running_loop()
@@ -259,7 +259,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+async def cancelled(tasks: Iterable[asyncio.Future[Any]]) -> None:
     """Cancel tasks and return when all have ended; a cancellation of the caller's own is raised only then."""
     interrupted: asyncio.CancelledError | None = None
     pending = [task for task in tasks if not task.done()]

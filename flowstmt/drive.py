@@ -324,6 +324,10 @@ async def resume_async(
     run = Run(workflow, state, save, now, deps)
     hook = _hook(invoke, state)
     beside = Beside(workflow, state, _slots(concurrency, state), partial(_perform, invoke=hook))
+    if run.program.has_timeouts:
+        from flowstmt.awaited import AwaitedDeadlines  # noqa: PLC0415 as above
+
+        run.keep_time_with(AwaitedDeadlines(state.run_id))
     return await _resume_beside(run, _steps(max_steps, state), beside, hook)
 
 

@@ -7,6 +7,7 @@
     ├─ StateError                   a snapshot or state that can't be used
     │  └─ PositionError             a thread stands where the definition has nothing
     ├─ StepError                    an action or a condition raised; the original is __cause__
+    │  └─ StepTimeoutError          an action took longer than the timeout of its step
     ├─ ParallelError                too many branches of a Parallel or Map failed; one line for each
     ├─ SetupError                   events could not be set up outside; everything else was done and saved
     ├─ CallbackError                a callback was refused; nothing changed
@@ -49,6 +50,7 @@ __all__ = [
     "StaleCallbackError",
     "StateError",
     "StepError",
+    "StepTimeoutError",
     "UnknownEventError",
     "WorkflowFinishedError",
 ]
@@ -103,6 +105,16 @@ class StepError(FlowstmtError):
 def _rebuild_step_error(cls: type[StepError], message: str, step: str, run_id: str, thread_id: str) -> StepError:
     """Errors travel between processes (worker pools, test runners); keyword-only arguments need help to."""
     return cls(message, step=step, run_id=run_id, thread_id=thread_id)
+
+
+class StepTimeoutError(StepError, TimeoutError):
+    """An action took longer than the ``timeout`` of its step.
+
+    It is a failure like any other, and a ``TimeoutError``: retry policies and catches see this very error. An async action has
+    been cancelled and has come to its end; where it stood is ``__cause__``, or what it raised on its way out. The thread of a
+    plain function can't be ended: it is left alone, so this error leaves ``resume`` even when the failure was taken, and the
+    objects are to be discarded.
+    """
 
 
 class ParallelError(FlowstmtError):

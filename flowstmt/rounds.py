@@ -37,7 +37,7 @@ from flowstmt.core.state import (
     WorkflowStatus,
 )
 from flowstmt.current import Ask, Caller, Kind
-from flowstmt.errors import FlowstmtError, SetupError, StateError, StepError, message_of, said
+from flowstmt.errors import FlowstmtError, SetupError, StateError, StepError, StepTimeoutError, message_of, said
 from flowstmt.run import CODEC, Asks, Run
 from flowstmt.twin import Twin
 
@@ -98,8 +98,9 @@ def _rounds(run: Run, max_steps: int) -> Asks:
         run.thread = thread
         run.event = run.instant = None
         backup = Dumped(run.workflow, thread) if some_may_fail and machine.may_fail(thread) else None
+        ask = machine.action(thread)
         try:
-            result = yield machine.action(thread)
+            result = yield ask
         except Exception as error:  # noqa: BLE001 what an action raises may be anything: it is kept, or raised with its place
             yield from _failed(run, thread, error, backup)
             steps += 1
@@ -143,6 +144,8 @@ def _rounds_beside(run: Run, max_steps: int) -> Asks:
         machine.in_flight = beside.births
     steps = 0
     while True:
+        if run.deadlines is not None and run.deadlines.abandoned is not None and run.state.status not in OVER:
+            raise _objects_lost(run.deadlines.abandoned) from run.deadlines.abandoned.__cause__
         if beside is not None and beside.waiting:
             yield from _callbacks(run, beside)
         alone: Thread | None = None
@@ -210,7 +213,7 @@ def _verdict(run: Run, thread: Thread, error: Exception, now: datetime, caller: 
         raise error
     verdict = run.machine.verdict(thread, error, now)
     if verdict is None:
-        raise _action_failed(run.state, thread, error) from error
+        raise _action_failed(run.state, thread, error) from _cause(run.state, thread, error)
     after = "that is final" if verdict.due_at is None else f"the next attempt is due at {verdict.due_at}"
     logger.warning(
         "%s: attempt %d raised %s; %s", _step_of(run.state, thread), thread.attempt, said(error), after, exc_info=error
@@ -248,7 +251,9 @@ def _with_copy(run: Run, thread: Thread) -> tuple[Twin, Ask]:
         raise StateError(f"{_step_of(state, thread)}: {error}") from error
     if not program.class_style:
         values = rebuild(program, twin.workflow, state.run_id)
-    return twin, Machine(program, values, twin.workflow, state, CODEC).action(twin.thread)
+    machine = Machine(program, values, twin.workflow, state, CODEC)
+    machine.in_time = run.machine.in_time
+    return twin, machine.action(twin.thread)
 
 
 def _refuse_changes(state: State, thread: Thread, twin: Twin) -> None:
@@ -378,12 +383,35 @@ def _step_of(state: State, thread: Thread) -> str:
 
 
 def _action_failed(state: State, thread: Thread, error: Exception) -> StepError:
-    return StepError(
-        f"{_step_of(state, thread)}: its action raised {said(error)}. Nothing was saved since the last checkpoint: discard the "
+    overdue = _is_overdue(state, thread, error)
+    what = str(error) if overdue else f"raised {said(error)}"
+    return (StepTimeoutError if overdue else StepError)(
+        f"{_step_of(state, thread)}: its action {what}. Nothing was saved since the last checkpoint: discard the "
         "objects, mend the cause and resume from the last snapshot",
         step=thread.position,
         run_id=state.run_id,
         thread_id=thread.id,
+    )
+
+
+def _cause(state: State, thread: Thread, error: Exception) -> BaseException | None:
+    """What is shown as the cause of an action's failure: of one whose time was over, where it was or how it ended."""
+    return error.__cause__ if _is_overdue(state, thread, error) else error
+
+
+def _is_overdue(state: State, thread: Thread, error: Exception) -> bool:
+    """Whether it says that the time of this very action was over: one that resumes other runs may raise what they raised."""
+    return isinstance(error, StepTimeoutError) and (error.run_id, error.thread_id) == (state.run_id, thread.id)
+
+
+def _objects_lost(overdue: StepTimeoutError) -> StepTimeoutError:
+    """The failure was taken, but the action goes on in a thread: whatever it does, it does to objects that nobody saves."""
+    return StepTimeoutError(
+        f"run {overdue.run_id!r}, thread {overdue.thread_id!r}, step {overdue.step!r}: its action {overdue}. That is saved: "
+        "discard the objects, load the last snapshot and resume it; state.wake_at says from when on",
+        step=overdue.step,
+        run_id=overdue.run_id,
+        thread_id=overdue.thread_id,
     )
 
 

@@ -11,6 +11,7 @@ from flowstmt.core.machine import Machine
 from flowstmt.core.program import program_for
 from flowstmt.core.state import CheckpointType, State, Thread, aware
 from flowstmt.current import CURRENT, Ask, Caller, Current
+from flowstmt.deadlines import Deadlines
 from flowstmt.errors import DefinitionError, StateError, a_kind_of
 from flowstmt.fields import FieldCodec
 
@@ -33,10 +34,10 @@ class Run(Caller):
     """What one call of a driver was given.
 
     ``beside`` is what goes on beside a running ``resume_async``; ``tried`` and ``failures`` are the events whose setups and
-    teardowns it has tried, and the setups among them that failed.
+    teardowns it has tried, and the setups among them that failed; ``deadlines`` keep the time of actions that have a timeout.
     """
 
-    __slots__ = ("beside", "failures", "machine", "save", "tried")
+    __slots__ = ("beside", "deadlines", "failures", "machine", "save", "tried")
 
     def __init__(self, workflow: Any, state: State, save: Save | None, now: datetime | None, deps: Any) -> None:
         if not isinstance(state, State):
@@ -53,6 +54,13 @@ class Run(Caller):
         self.failures: list[tuple[str, Exception]] = []
         self.machine = Machine(program, values, workflow, state, CODEC)
         self.machine.call_setter = self.call_setter
+        self.deadlines: Deadlines | None = None
+        if program.has_timeouts:
+            self.keep_time_with(Deadlines(state.run_id))
+
+    def keep_time_with(self, deadlines: Deadlines) -> None:
+        """Let these keep the time of actions."""
+        self.deadlines = self.machine.in_time = deadlines
 
     def refuse_async(self) -> None:
         """For sync drivers: nothing may have to be awaited."""

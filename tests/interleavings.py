@@ -8,18 +8,27 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from typing import Any
 
-__all__ = ["Loop", "World", "every_interleaving"]
+__all__ = ["Loop", "Timer", "World", "every_interleaving"]
 
 
 class Loop:
-    """First come, first served, without clock, I/O or threads: what runs next is what was ready first.
+    """First come, first served, without I/O or threads: what runs next is what was ready first.
 
-    Of an event loop it has what tasks and futures ask for.
+    Of an event loop it has what tasks and futures ask for. Its clock stands still: ``timers`` are over when somebody says so.
     """
 
     def __init__(self) -> None:
         self._ready: deque[tuple[Context, Callable[..., Any], tuple[Any, ...]]] = deque()
+        self.timers: list[Timer] = []
         self.complaints: list[str] = []
+
+    def time(self) -> float:
+        return 0.0
+
+    def call_later(self, delay: float, callback: Any, *args: Any) -> Timer:
+        timer = Timer(self, lambda: callback(*args))
+        self.timers.append(timer)
+        return timer
 
     def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Any:
         self._ready.append((context or copy_context(), callback, args))
@@ -44,6 +53,18 @@ class Loop:
                 context.run(callback, *args)
         finally:
             asyncio._set_running_loop(None)
+
+
+class Timer:
+    """Something that is to be called when its time is over."""
+
+    def __init__(self, loop: Loop, fire: Callable[[], Any]) -> None:
+        self._loop = loop
+        self.fire = fire
+
+    def cancel(self) -> None:
+        if self in self._loop.timers:
+            self._loop.timers.remove(self)
 
 
 class World:
@@ -79,10 +100,17 @@ class World:
     def play(self) -> None:
         """Let things happen, one at a time, until nothing can."""
         self.loop.run_until_idle()
-        while options := [*self._acts, *(label for label, gate in self._gates.items() if not gate.done())]:
+        while True:
+            gates = [label for label, gate in self._gates.items() if not gate.done()]
+            timers = {f"timer {i}": timer for i, timer in enumerate(self.loop.timers, 1)}
+            if not (options := [*self._acts, *gates, *timers]):
+                return
             chosen = options[self._choose(options)]
             self.done.append(chosen)
-            if chosen in self._acts:
+            if chosen in timers:
+                timers[chosen].cancel()
+                self.loop.call_soon(timers[chosen].fire)
+            elif chosen in self._acts:
                 self.loop.call_soon(self._acts.pop(chosen))
             else:
                 self._gates[chosen].set_result(None)

@@ -13,12 +13,12 @@ import pytest
 import flowstmt
 from flowstmt import errors
 
-ALL = """
-AmbiguousCallbackError Break CallbackError CallbackRequest Case CheckpointType ConflictError Continue Current Default
+ALL = """AmbiguousCallbackError Break CallbackError CallbackRequest Case CheckpointType ConflictError Continue Current Default
 DefinitionError ErrorInfo Event EventStatus FinalError FlowstmtError For ForEach Frame Go If InvalidPayloadError Join
-NotWaitingError On PositionError RefusedError Return S Scope SetupError Sleep StaleCallbackError State StateError Statement Step
-StepError Switch Thread ThreadStatus Timeout UnknownEventError Wait WaitEvent WaitFor Workflow WorkflowFinishedError
-WorkflowStatus current dump find handle_callback handle_callback_async legal load resume resume_async validate walk
+NotWaitingError On PositionError RefusedError Return S Scope SetupError Sleep StaleCallbackError State StateError Statement
+Step StepError StepTimeoutError Switch Thread ThreadStatus Timeout UnknownEventError Wait WaitEvent WaitFor Workflow
+WorkflowFinishedError WorkflowStatus current dump find handle_callback handle_callback_async legal load resume resume_async
+validate walk
 """.split()
 
 TREE = {
@@ -27,6 +27,7 @@ TREE = {
     "StateError": "FlowstmtError",
     "PositionError": "StateError",
     "StepError": "FlowstmtError",
+    "StepTimeoutError": "StepError",
     "SetupError": "FlowstmtError",
     "CallbackError": "FlowstmtError",
     "UnknownEventError": "CallbackError",
@@ -76,6 +77,7 @@ def test_the_tree_is_drawn_in_the_modules_docstring() -> None:
     "error",
     [
         errors.StepError("message", step="charge", run_id="r", thread_id="main"),
+        errors.StepTimeoutError("message", step="charge", run_id="r", thread_id="main"),
         errors.SetupError("message", ["one", "two"]),
         errors.DefinitionError("message", ["one", "two"]),
         errors.InvalidPayloadError("message", ["one", "two"]),

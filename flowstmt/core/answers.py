@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from flowstmt.core.agenda import Agenda
 from flowstmt.core.calls import parameters
+from flowstmt.core.limits import InTime
 from flowstmt.core.nodes import Node
 from flowstmt.core.program import Program
 from flowstmt.core.state import Frame, State, Thread
@@ -49,7 +50,7 @@ class Answers:
     A driver replaces ``values`` after data may have changed.
     """
 
-    __slots__ = ("_adapt", "_agenda", "_base", "_frames", "in_flight", "program", "state", "values", "workflow")
+    __slots__ = ("_adapt", "_agenda", "_base", "_frames", "in_flight", "in_time", "program", "state", "values", "workflow")
 
     def __init__(self, program: Program, values: list[Any], workflow: Any, state: State, adapt: Values) -> None:
         self.program = program
@@ -62,6 +63,8 @@ class Answers:
         self._frames: list[Frame] = []
         # The births of the threads whose actions are under way beside others: whoever starts some puts a set here.
         self.in_flight: AbstractSet[str] = _NONE
+        # What keeps the time of actions: whoever runs a program with timeouts puts it here.
+        self.in_time: InTime | None = None
         # Which threads a round has to look at; None while nobody knows.
         self._agenda: Agenda | None = None
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from flowstmt.core.calls import annotation, is_async, parameters
 from flowstmt.core.fanout import ALL, Branch, Map, Parallel
+from flowstmt.core.limits import timeout_fault
 from flowstmt.core.names import Names, full_name, in_scope
 from flowstmt.core.nodes import FANOUT, KINDS, LOOPS, STARTERS, STOPS, ItemScope, Node
 from flowstmt.core.policies import Retry
@@ -336,6 +337,11 @@ def _check_step(checker: Checker, node: Node, statement: Step) -> None:
             checker.fault(node, f"retry must be a Retry, not {quoted(statement.retry)}")
     if statement.compensate is not None:
         checker.action(node, "compensate", statement.compensate, optional=1)
+    if statement.timeout is not None:
+        node.timed = True
+        fault = timeout_fault(statement.timeout, statement.action, node.concurrent)
+        if fault is not None:
+            checker.fault(node, fault)
 
 
 def _check_case(checker: Checker, node: Node, statement: Case) -> None:

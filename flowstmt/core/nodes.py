@@ -180,6 +180,7 @@ class Node:
         "parent",
         "scope",
         "thread_name",
+        "timed",
     )
 
     def __init__(self, kind: type[Statement[Any, Any, Any]], name: str, index: int, parent: Node | None) -> None:
@@ -204,6 +205,7 @@ class Node:
         self.catches: list[Node] = []  # of a Try
         self.final: Node | None = None  # of a Try
         self.in_saga = False
+        self.timed = False  # a Step with a timeout
         # What surrounds the callables of this statement.
         self.frames: tuple[str, ...] = ()
         self.inside: tuple[str, ...] = ()

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from inspect import iscoroutine
 from typing import Any, TypeAlias
 
 from flowstmt.core.calls import annotation, parameters
+from flowstmt.core.limits import timeout_fault
 from flowstmt.core.moves import Moves
 from flowstmt.core.nodes import Compensation, Node
 from flowstmt.core.policies import Retry
@@ -31,7 +32,7 @@ from flowstmt.core.state import (
 )
 from flowstmt.core.statements import Go, Step
 from flowstmt.core.unwinding import Exit, failure_exit
-from flowstmt.errors import message_of, said
+from flowstmt.errors import DefinitionError, message_of, said
 
 __all__ = ["Outcomes", "Verdict"]
 
@@ -63,10 +64,26 @@ class Outcomes(Moves):
         if node.kind is Compensation:
             return self._compensation_call(thread, node)
         call = statement.action if node.kind is Step else statement.handler
-        if node.item is None:
-            return call, self._base
-        self._frames = thread.frames
-        return call, self._arguments(thread, node, call, self._base)
+        arguments = self._base
+        if node.item is not None:
+            self._frames = thread.frames
+            arguments = self._arguments(thread, node, call, arguments)
+        if node.kind is Step and statement.timeout is not None:
+            call = self._limited(thread, node, call, statement.timeout)
+        return call, arguments
+
+    def _limited(self, thread: Thread, node: Node, call: Callable[..., Any], timeout: timedelta) -> Callable[..., Any]:
+        """An action in its time. Raises ``DefinitionError`` if data have made it one that nothing could end."""
+        fault: str | None = "it has a timeout now, but had none when its class was linked"
+        if node.timed:
+            fault = timeout_fault(timeout, call, node.concurrent)
+        if fault is not None:
+            raise DefinitionError(
+                f"{self._where(thread)}: {node.label}: {fault}. Data may settle how long a timeout is, but not whether there "
+                "is one, nor whether the action is async"
+            )
+        assert self.in_time is not None  # whoever runs a program with timeouts has put it there
+        return self.in_time(thread, call, timeout)
 
     def may_fail(self, thread: Thread) -> bool:
         """Whether somebody may take the failure of a thread's action, so that the data have to be put back."""

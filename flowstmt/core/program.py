@@ -65,6 +65,7 @@ class Program:
         "class_style",
         "events",
         "has_concurrent",
+        "has_timeouts",
         "moves_once",
         "nodes",
         "renames",
@@ -86,6 +87,7 @@ class Program:
         self.async_places = checker.async_places
         self.shape = _shape(checker)
         self.has_concurrent = any(node.concurrent for node in self.nodes)
+        self.has_timeouts = any(node.timed for node in self.nodes)
         # Without these a round is one move of ``main``, which changes nothing before it parks.
         self.moves_once = not any(node.kind in _MOVE_TWICE for node in self.nodes)
         self.by_name: dict[str, Node] = {}

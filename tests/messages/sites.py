@@ -43,6 +43,7 @@ NO_TEXTS = {
     "task {} of {}": "a label of an instant at which a process can die",
     "breaks {}": "for keywords that jsonschema may learn",
     "its end": "stands in for such a label",
+    "its thread was here when its time was over": "heads a traceback, as the cause of what is on the page",
     "set up": "names what two plays are compared by",
     "torn down": "names what two plays are compared by",
 }
