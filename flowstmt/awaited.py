@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import AbstractEventLoop, CancelledError, Future
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from inspect import isawaitable
@@ -76,20 +77,23 @@ class AwaitedDeadlines(Deadlines):
     async def _in_a_thread_in_time(self, limit: Limit, call: Callable[..., Any], *arguments: Any) -> Any:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit.seconds
-        landed = loop.create_future()
-        worker = Worker(limit, partial(call, *arguments), partial(_tell, loop, landed))
+        over = loop.create_future()
+        worker = Worker(limit, partial(call, *arguments), partial(_tell, loop, over))
         worker.start()
+        alarm = loop.call_later(limit.seconds, _set, over)
         interrupted: CancelledError | None = None
         try:
-            while not landed.done() and (left := deadline - loop.time()) > 0:
+            while not over.done():
                 try:
-                    await asyncio.wait([landed], timeout=left)
+                    await asyncio.wait([over])
                 except CancelledError as error:
                     interrupted = error
         finally:
+            alarm.cancel()
             abandoned = worker.abandon()
         if interrupted is not None:
             if abandoned:
+                self._left_alone(limit)
                 logger.warning("%s: cancelled while its action was in a thread, which nobody can end: that goes on", limit)
             raise interrupted
         if abandoned:
@@ -98,14 +102,15 @@ class AwaitedDeadlines(Deadlines):
         return await self._awaited(limit, deadline, result) if isawaitable(result) else result
 
 
-def _tell(loop: AbstractEventLoop, landed: Future[None]) -> None:
+def _tell(loop: AbstractEventLoop, over: Future[None]) -> None:
     """For the thread of an action: its outcome is there."""
     try:
-        loop.call_soon_threadsafe(_set, landed)
+        loop.call_soon_threadsafe(_set, over)
     except RuntimeError:
         return  # the loop was closed around the driver, which nobody awaits any more
 
 
-def _set(landed: Future[None]) -> None:
-    if not landed.done():
-        landed.set_result(None)
+def _set(over: Future[None]) -> None:
+    # Its outcome may be there, and its time over, in one turn of the loop.
+    with suppress(asyncio.InvalidStateError):
+        over.set_result(None)

@@ -69,17 +69,19 @@ class Limit:
 class Worker(PythonThread):
     """Makes one call in a thread of its own. ``ended`` is set, and ``tell`` is called there, when its outcome is there.
 
+    It is ``abandoned`` once nobody waits for that any more.
+
     What it calls sees the variables of its context and ``current()`` as they were when this was made.
     """
 
     def __init__(self, limit: Limit, call: Callable[[], Any], tell: Callable[[], Any] | None = None) -> None:
         super().__init__(name=f"flowstmt: {limit}", daemon=True)
         self.ended = Event()
-        self._limit = limit
+        self.limit = limit
         self._call = call
         self._tell = tell
         self._lock = Lock()
-        self._abandoned = False
+        self.abandoned = False
         self._result: Any = None
         self._error: BaseException | None = None
         self._context = copy_context()
@@ -97,7 +99,7 @@ class Worker(PythonThread):
         except BaseException as raised:  # noqa: BLE001 handed over to who waits, and raised there
             error = raised
         with self._lock:
-            if not self._abandoned:
+            if not self.abandoned:
                 self._result, self._error = result, error
                 self.ended.set()
         if self.ended.is_set():
@@ -105,17 +107,17 @@ class Worker(PythonThread):
                 self._tell()
         elif error is not None:
             line = "%s: its action, left alone in its thread when its time was over, raised %s"
-            logger.warning(line, self._limit, said(error), exc_info=error)
+            logger.warning(line, self.limit, said(error), exc_info=error)
         elif iscoroutine(result):
             result.close()
 
     def abandon(self) -> bool:
         """Wait no longer; whether it is left alone by that, which is so unless its outcome is there."""
         with self._lock:
-            self._abandoned = not self.ended.is_set()
+            self.abandoned = not self.ended.is_set()
         if self._current is not None:
             self._current.over = True
-        return self._abandoned
+        return self.abandoned
 
     def whereabouts(self) -> TimeoutError:
         """Where its thread is now, as the traceback of an error: what else would tell what it hangs on?"""

@@ -111,10 +111,18 @@ class StepTimeoutError(StepError, TimeoutError):
     """An action took longer than the ``timeout`` of its step.
 
     It is a failure like any other, and a ``TimeoutError``: retry policies and catches see this very error. An async action has
-    been cancelled and has come to its end; where it stood is ``__cause__``, or what it raised on its way out. The thread of a
-    plain function can't be ended: it is left alone, so this error leaves ``resume`` even when the failure was taken, and the
-    objects are to be discarded.
+    been cancelled and has come to its end; where it stood is ``__cause__``, or what it raised on its way out.
+
+    The thread of a plain function can't be ended: it is left alone, and the objects are lost to it. So this error leaves
+    ``resume`` also when the failure was taken. Then it is ``saved``, and the run goes on from the last snapshot when it is due.
     """
+
+    def __init__(self, message: str, *, step: str, run_id: str = "", thread_id: str = "", saved: bool = False) -> None:
+        super().__init__(message, step=step, run_id=run_id, thread_id=thread_id)
+        self.saved = saved
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (*super().__reduce__(), {"saved": self.saved})
 
 
 class ParallelError(FlowstmtError):

@@ -412,6 +412,7 @@ def _objects_lost(overdue: StepTimeoutError) -> StepTimeoutError:
         step=overdue.step,
         run_id=overdue.run_id,
         thread_id=overdue.thread_id,
+        saved=True,
     )
 
 

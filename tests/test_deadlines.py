@@ -6,9 +6,11 @@ import asyncio
 import contextvars
 import logging
 import pickle
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,12 +20,17 @@ from typing import Any
 import pytest
 
 from flowstmt import (
+    ANY,
+    Branch,
     ConflictError,
     DefinitionError,
+    ErrorInfo,
     ForEach,
     Go,
     Join,
     On,
+    Parallel,
+    Retry,
     Return,
     S,
     State,
@@ -31,10 +38,12 @@ from flowstmt import (
     Step,
     StepError,
     StepTimeoutError,
+    Try,
     Wait,
     current,
     dump,
     handle_callback,
+    handle_callback_async,
     load,
     resume,
     resume_async,
@@ -42,6 +51,7 @@ from flowstmt import (
 )
 from flowstmt import drive as drivers
 from flowstmt.deadlines import Worker
+from flowstmt.testing import Advance, Harness, explore
 from tests.interleavings import World, every_interleaving
 
 SHORT = timedelta(milliseconds=5)
@@ -250,6 +260,7 @@ def test_an_async_action_is_cancelled_and_awaited_when_its_time_is_over(drive: A
     assert seen == [f"r1:{state.threads[0].birth}:1:action"]
     assert saved == ["afterResume"]
     error = caught.value
+    assert not error.saved
     assert (error.step, error.run_id, error.thread_id) == ("fetch", "r1", "main")
     assert isinstance(error, StepError)
     assert isinstance(error, TimeoutError)
@@ -673,6 +684,43 @@ def test_the_event_loop_goes_on_while_a_plain_function_runs(outside: Outside) ->
     assert asyncio.run(main()) == ("Finished", "page")
 
 
+def test_the_result_of_a_thread_counts_if_it_is_there_when_the_time_is_over(outside: Outside) -> None:
+    def read() -> str:
+        outside.seen.append(threading.current_thread())
+        outside.begun.set()
+        assert outside.gate.wait(60)
+        return "page"
+
+    async def main() -> None:
+        plain = Plain(do=read, timeout=timedelta(milliseconds=100))
+        task = asyncio.create_task(resume_async(plain, new()))
+        await asyncio.to_thread(outside.begun.wait, 60)
+        # The loop stands still until both are so.
+        outside.gate.set()
+        outside.seen[0].join()
+        over = time.monotonic() + 0.1
+        while time.monotonic() < over:
+            pass
+        assert await task == "Finished"
+        assert plain.page == "page"
+
+    asyncio.run(main())
+
+
+def test_an_action_that_data_have_made_async_is_no_work_for_a_sync_driver() -> None:
+    kind: Any = dataclass(type("Changing", (Changing,), {"definition": _changing_concurrently}))
+    changing = kind(timeouts=(LONG, LONG, LONG))
+    changing.actions = (changing.count_plainly, changing.count)
+    assert resume(changing, new()) == "Finished"
+    assert changing.n == 1
+    with pytest.raises(StepError, match="returned a coroutine, which a sync driver can't await: use resume_async"):
+        resume(changing, new())
+
+
+def _changing_concurrently(self: Any) -> Any:
+    return Step("only", self.actions[self.n], into="n", timeout=LONG, concurrent=True)
+
+
 @pytest.mark.parametrize("concurrency", [1, 2])
 def test_a_cancelled_driver_waits_for_the_end_of_a_thread(concurrency: int, outside: Outside) -> None:
     def wait() -> None:
@@ -774,6 +822,47 @@ def test_when_main_ends_a_thread_in_flight_is_waited_for(outside: Outside) -> No
     state = new()
     assert beside(Ending(), state) == "Finished"
     assert outside.seen == ["read"]
+
+
+def test_a_loser_that_is_left_alone_in_its_thread_ends_the_resume(outside: Outside) -> None:
+    def hang() -> None:
+        outside.begun.set()
+        assert outside.gate.wait(60)
+
+    @dataclass
+    class Race:
+        def definition(self):
+            return S(
+                Parallel(
+                    "race",
+                    Branch("slow", Step("hang", hang, timeout=timedelta(milliseconds=50), concurrent=True)),
+                    Branch("quick", Step("win", self.win, concurrent=True)),
+                    join=ANY,
+                ),
+                Step("cheer", lambda: None),
+                Return("won"),
+            )
+
+        async def win(self) -> None:
+            await asyncio.to_thread(outside.begun.wait, 60)
+
+    race, state, saved = Race(), new(), []
+    with pytest.raises(StepTimeoutError) as caught:
+        beside(race, state, lambda kind: saved.append(dump(race, state)))
+    assert (caught.value.step, caught.value.saved) == ("hang", True)
+    again, loaded = load(Race, saved[-1])
+    assert beside(again, loaded) == "Finished"
+    assert loaded.result == "won"
+
+
+def test_an_interrupted_process_does_not_wait_for_a_thread(outside: Outside) -> None:
+    def hang() -> None:
+        signal.pthread_kill(main, signal.SIGINT)
+        assert outside.gate.wait(60)
+
+    main = threading.get_ident()
+    with pytest.raises(KeyboardInterrupt):
+        resume(Plain(do=hang, timeout=LONG), new())
 
 
 # --- functions that hand back what is to be awaited ---
@@ -908,6 +997,304 @@ def test_objects_are_lost_to_a_thread_also_when_a_hook_takes_its_failure(drive: 
     assert outside.seen == ["went on"]
 
 
+# --- policies and catches ---
+
+
+def _at(state: State) -> Any:
+    [thread] = state.threads
+    return thread
+
+
+def test_an_attempt_that_took_too_long_is_tried_again_as_the_policy_says(outside: Outside) -> None:
+    @dataclass
+    class Reading:
+        page: str = ""
+
+        def definition(self):
+            return Step("read", self.read, timeout=SHORT, retry=Retry(initial=timedelta(seconds=10)))
+
+        async def read(self) -> None:
+            self.page += "half a page"
+            outside.seen.append((current().attempt, current().idempotency_key))
+            if len(outside.seen) == 1:
+                await forever()
+            self.page += ", and the rest"
+
+    reading, state, saved = Reading(), new(), []
+    assert alone(reading, state, lambda kind: saved.append((kind, dump(reading, state))), now=NOW) == "Waiting"
+    assert [kind for kind, _ in saved] == ["afterResume", "afterFailure"]
+    assert reading.page == ""
+    thread = _at(state)
+    assert (thread.status, thread.attempt, thread.due_at) == ("WaitingTime", 2, NOW + timedelta(seconds=10))
+    assert state.wake_at == thread.due_at
+    error = thread.error
+    assert (error.type, error.message) == ("StepTimeoutError", "took longer than its timeout of 0:00:00.005000")
+    assert (error.step, error.attempts) == ("read", 1)
+    again, loaded = load(Reading, saved[-1][1])
+    assert alone(again, loaded, now=state.wake_at) == "Finished"
+    assert again.page == "half a page, and the rest"
+    assert [attempt for attempt, _ in outside.seen] == [1, 2]
+    assert len({key for _, key in outside.seen}) == 1
+
+
+@dataclass
+class Patient(Plain):
+    """A plain function that is tried again."""
+
+    def definition(self):
+        return Step(
+            "fetch", self.fetch_plainly, into="page", timeout=self.timeout, concurrent=True, retry=Retry(max_attempts=2)
+        )
+
+
+@pytest.mark.parametrize("drive", DRIVERS)
+def test_a_thread_left_alone_is_an_attempt_and_the_resume_ends(drive: Any, outside: Outside) -> None:
+    def hang() -> None:
+        assert outside.gate.wait(60)
+
+    patient, state, saved = Patient(do=hang), new(), []
+    with pytest.raises(StepTimeoutError, match="That is saved: discard the objects, load the last snapshot and") as caught:
+        drive(patient, state, lambda kind: saved.append((kind, dump(patient, state))), now=NOW)
+    assert caught.value.saved
+    assert [kind for kind, _ in saved] == ["afterResume", "afterFailure"]
+    again, loaded = load(Patient, saved[-1][1])
+    again.timeout, again.do = LONG, lambda: "page"
+    thread = _at(loaded)
+    assert (thread.status, thread.attempt, thread.due_at) == ("WaitingTime", 2, NOW + timedelta(seconds=1))
+    assert thread.error.type == "StepTimeoutError"
+    assert drive(again, loaded, now=NOW) == "Waiting"
+    assert drive(again, loaded, now=loaded.wake_at) == "Finished"
+    assert again.page == "page"
+
+
+@pytest.mark.parametrize("drive", DRIVERS)
+def test_the_last_attempt_ends_the_run_and_nothing_is_left_to_be_raised(drive: Any, outside: Outside) -> None:
+    def hang() -> None:
+        assert outside.gate.wait(60)
+
+    patient, state = Patient(do=hang), new()
+    with pytest.raises(StepTimeoutError):
+        drive(patient, state, now=NOW)
+    again, loaded = load(Patient, dump(patient, state))
+    again.do, again.timeout = hang, SHORT
+    assert drive(again, loaded, now=loaded.wake_at) == "Failed"
+    assert loaded.error is not None
+    assert (loaded.error.type, loaded.error.attempts) == ("StepTimeoutError", 2)
+
+
+@pytest.mark.parametrize("errors", [StepTimeoutError, TimeoutError, "StepTimeoutError", "TimeoutError", StepError])
+def test_a_catch_takes_it_as_what_it_is(errors: Any) -> None:
+    @dataclass
+    class Careful:
+        error: ErrorInfo | None = None
+
+        def definition(self):
+            return Try("try", Step("read", forever, timeout=SHORT)).catch(errors, Return("no page"), into="error")
+
+    careful, state = Careful(), new()
+    assert alone(careful, state) == "Finished"
+    assert state.result == "no page"
+    assert careful.error == ErrorInfo("StepTimeoutError", "took longer than its timeout of 0:00:00.005000", "read", 1)
+
+
+@pytest.mark.parametrize("drive", DRIVERS)
+def test_a_catch_of_a_thread_left_alone_goes_on_with_the_next_resume(drive: Any, outside: Outside) -> None:
+    def hang() -> None:
+        assert outside.gate.wait(60)
+
+    @dataclass
+    class Careful(Plain):
+        def definition(self):
+            step = Step("fetch", self.fetch_plainly, timeout=SHORT, concurrent=True)
+            return Try("try", step).catch(TimeoutError, Step("note", lambda: "none", into="page"))
+
+    careful, state, saved = Careful(do=hang), new(), []
+    with pytest.raises(StepTimeoutError, match="That is saved"):
+        drive(careful, state, lambda kind: saved.append((kind, dump(careful, state))))
+    assert [kind for kind, _ in saved] == ["afterResume", "afterFailure"]
+    again, loaded = load(Careful, saved[-1][1])
+    assert loaded.wake_at is not None
+    assert drive(again, loaded) == "Finished"
+    assert again.page == "none"
+
+
+def test_what_has_landed_beside_a_thread_left_alone_is_saved_too(outside: Outside) -> None:
+    def hang() -> None:
+        assert outside.gate.wait(60)
+
+    @dataclass
+    class Two:
+        pages: list[str] = field(default_factory=list)
+
+        def definition(self):
+            policy = Retry()
+            return S(
+                Go("slow", Step("hang", hang, timeout=SHORT, concurrent=True, retry=policy)),
+                Go("quick", Step("read", self.read, into=self.pages.append, concurrent=True)),
+                Go("never", Step("wait", forever, concurrent=True)),
+                Join("all", "slow", "quick", "never"),
+            )
+
+        async def read(self) -> str:
+            return "page"
+
+    two, state, saved = Two(), new(), []
+    with pytest.raises(StepTimeoutError, match="That is saved"):
+        asyncio.run(resume_async(two, state, lambda kind: saved.append((kind, dump(two, state))), concurrency=3, now=NOW))
+    assert [kind for kind, _ in saved] == ["afterResume", "afterStep", "afterFailure"]
+    again, loaded = load(Two, saved[-1][1])
+    assert again.pages == ["page"]
+    assert [(thread.id, thread.status) for thread in loaded.threads] == [
+        ("main", "WaitingCondition"),
+        ("slow", "WaitingTime"),
+        ("never", "Executing"),
+    ]
+
+
+def test_a_callback_beside_a_thread_left_alone_is_not_taken(outside: Outside) -> None:
+    def hang() -> None:
+        outside.begun.set()
+        assert outside.gate.wait(60)
+
+    @dataclass
+    class Two:
+        def definition(self):
+            return S(
+                Go("listener", Wait("listening", On("say"))),
+                Step("hang", hang, timeout=timedelta(milliseconds=50), concurrent=True, retry=Retry()),
+            )
+
+    async def main() -> None:
+        two, state = Two(), new()
+        task = asyncio.create_task(resume_async(two, state, now=NOW))
+        await asyncio.to_thread(outside.begun.wait, 60)
+        with pytest.raises(ConflictError, match="this callback was not taken"):
+            await handle_callback_async("say", two, state)
+        with pytest.raises(StepTimeoutError, match="That is saved"):
+            await task
+
+    asyncio.run(main())
+
+
+def test_other_actions_in_flight_go_on_when_one_is_cancelled_and_tried_again() -> None:
+    world = World(lambda options: len(options) - 1)  # the timer first
+
+    @dataclass
+    class Two:
+        pages: list[str] = field(default_factory=list)
+
+        def definition(self):
+            return S(
+                Go("slow", Step("hang", self.hang, timeout=SHORT, concurrent=True, retry=Retry())),
+                Go("quick", Step("read", self.read, into=self.pages.append, concurrent=True)),
+                Join("all", "slow", "quick"),
+            )
+
+        async def hang(self) -> None:
+            await world.gate("hang")
+
+        async def read(self) -> str:
+            await world.gate("read")
+            return "page"
+
+    saved: list[Any] = []
+    two, state = Two(), new()
+    task = world.spawn(resume_async(two, state, saved.append, concurrency=2, now=NOW))
+    world.play()
+    assert task.result() == "Waiting"
+    assert saved == ["afterResume", "afterFailure", "afterStep"]
+    assert two.pages == ["page"]
+
+
+# --- killed everywhere ---
+
+
+@dataclass
+class Impatient:
+    """An async action that hangs once for each loop, and a plain one that does not."""
+
+    log: list[str] = field(default_factory=list)
+
+    def definition(self):
+        return S(
+            ForEach(
+                "pages",
+                [1, 2],
+                Try(
+                    "try",
+                    Step("ask", self.ask, into=self.log.append, timeout=SHORT, retry=Retry(max_attempts=2)),
+                ).catch(TimeoutError, Step("give up", lambda: self.log.append("gave up"))),
+                Step("read", self.read, into=self.log.append, timeout=LONG, concurrent=True),
+            ),
+            Return(lambda: self.log),
+        )
+
+    async def ask(self, page: int) -> str:
+        if current().attempt == 1 or page == 2:
+            await forever()
+        return f"answer {page}"
+
+    def read(self, page: int) -> str:
+        return f"page {page}"
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_timeouts_make_no_difference_to_a_run_that_is_killed_anywhere(concurrency: int) -> None:
+    found = explore(Impatient, [Advance(timedelta(minutes=1))], concurrency=concurrency)
+    assert found.undisturbed.result == ["answer 1", "page 1", "gave up", "page 2"]
+    assert [str(saved.kind) for saved in found.undisturbed.saves].count("afterFailure") == 3
+    assert any("at await" in point for point in found.points)
+    assert "after save afterFailure" in found.points
+
+
+@dataclass
+class Stuck:
+    """A plain function that hangs, and another one that does not."""
+
+    pages: list[str] = field(default_factory=list)
+
+    def definition(self):
+        return S(self.reading(), Step("think", self.think))
+
+    def reading(self):
+        hanging = Step("hang", self.hang, timeout=SHORT, concurrent=True, retry=Retry(max_attempts=2))
+        reading = Step("read", self.read, into=self.pages.append, timeout=LONG, concurrent=True)
+        return Try("try", hanging).catch(TimeoutError, reading)
+
+    def hang(self) -> None:
+        assert current().deps.gate.wait(60)
+
+    def read(self) -> str:
+        return "page"
+
+    async def think(self) -> None: ...
+
+
+@dataclass
+class StuckPlainly(Stuck):
+    def definition(self):
+        return self.reading()
+
+
+@pytest.mark.parametrize("kind", [Stuck, StuckPlainly])
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_threads_left_alone_make_no_difference_to_a_run_that_is_killed_anywhere(
+    kind: Any, concurrency: int, outside: Outside
+) -> None:
+    found = explore(kind, [Advance(timedelta(minutes=1))], concurrency=concurrency, deps=lambda: outside)
+    assert found.undisturbed.workflow.pages == ["page"]
+    assert "after save afterFailure" in found.points
+    assert any(line.startswith("StepTimeoutError: run 'explored'") for line in found.undisturbed.trace)
+
+
+def test_a_harness_raises_what_nobody_takes(outside: Outside) -> None:
+    def hang() -> None:
+        assert outside.gate.wait(60)
+
+    with pytest.raises(StepTimeoutError, match="Nothing was saved since the last checkpoint"):
+        Harness(Plain(do=hang)).run()
+
+
 # --- the rest ---
 
 
@@ -924,15 +1311,10 @@ def test_callbacks_of_a_workflow_with_timeouts_are_taken() -> None:
 
 
 def test_a_step_timeout_error_travels_between_processes() -> None:
-    error = StepTimeoutError("too long", step="fetch", run_id="r1", thread_id="main")
+    error = StepTimeoutError("too long", step="fetch", run_id="r1", thread_id="main", saved=True)
     again = pickle.loads(pickle.dumps(error))
-    assert (type(again), str(again), again.step, again.run_id, again.thread_id) == (
-        StepTimeoutError,
-        "too long",
-        "fetch",
-        "r1",
-        "main",
-    )
+    assert (type(again), str(again), vars(again)) == (StepTimeoutError, "too long", vars(error))
+    assert again.saved
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from flowstmt.core.state import CallbackRequest, CheckpointType, State, ThreadSt
 from flowstmt.core.statements import Event
 from flowstmt.current import Current
 from flowstmt.drive import handle_callback, handle_callback_async, resume, resume_async
-from flowstmt.errors import CallbackError, SetupError
+from flowstmt.errors import CallbackError, SetupError, StepTimeoutError
 from flowstmt.snapshot import dump, load
 from flowstmt.testing.suspensions import AsyncCalls, Killed
 
@@ -111,13 +111,19 @@ class Harness(Generic[W]):
     def run(self) -> WorkflowStatus:
         """Resume until nothing is left to do at this instant.
 
-        Setups that fail are left for the next ``run``: their errors are in the trace and in the state.
+        Setups that fail are left for the next ``run``: their errors are in the trace and in the state. When a plain function
+        is left alone in its thread, and its failure was taken, the run is loaded and goes on, as a new process would.
         """
         while True:
             try:
                 self._resume(self._concurrency if self._round_trip else 10_000)
             except SetupError as error:
                 self.trace.append(f"SetupError: {'; '.join(error.failures)}")
+            except StepTimeoutError as error:
+                if not error.saved:
+                    raise
+                self.trace.append(f"StepTimeoutError: {error}")
+                self.reload()
             if self._round_trip:
                 self.reload()
             if not any(thread.status in _RUNNABLE for thread in self.state.threads):

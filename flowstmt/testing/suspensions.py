@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any, TypeAlias
+
+from flowstmt.deadlines import Worker
 
 __all__ = ["AsyncCalls", "Killed"]
 
@@ -104,6 +107,9 @@ class AsyncCalls:
             if life.dead:
                 # A thread can't be killed. Waited for, it is at least not at work in the next life.
                 threads.shutdown(cancel_futures=True)
+                for thread in threading.enumerate():
+                    if isinstance(thread, Worker) and not thread.abandoned:
+                        thread.ended.wait(thread.limit.seconds)
                 asyncio.set_event_loop(None)
                 self._left += [loop, *asyncio.all_tasks(loop), *life.suspended]
             else:
