@@ -1,10 +1,12 @@
 """A definition as a Mermaid flowchart.
 
-Theory: the arrows are the links of the program, so what is drawn is what the machine does: a loop is closed where the body's
-last statement leads back, a Break is an arrow to what follows its loop. Jumps are gone after linking; the tree, walked in the
-order of the source, says at which arrows they stood, and that is all it is asked for.
+Theory: the arrows are the links of the program (``ways.py``), so what is drawn is what the machine does: a loop is closed
+where the body's last statement leads back, a Break is an arrow to what follows its loop. Jumps are gone after linking; the
+tree, walked in the order of the source, says at which arrows they stood, and that is all it is asked for.
 
-Threads are frames of their own, as are scopes. Boxes are numbered, so no name can be taken for a word of Mermaid's.
+Whatever fails inside a Try would need an arrow from each statement to each catch: there is one from the Try's own box, and a
+frame says what is inside. Threads are frames of their own, as are scopes. Boxes are numbered, so no name can be taken for a
+word of Mermaid's.
 
 What this module must not know: what statements are called or what they hold (``kinds.py``). A new statement needs a line here
 only if none of the manners of drawing fits it.
@@ -12,16 +14,19 @@ only if none of the manners of drawing fits it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from flowstmt.core.nodes import End, Leave, Node
-from flowstmt.core.state import OVER, RESUMING, State
-from flowstmt.describe.kinds import DESCRIBED, Drawn
+from flowstmt.core.nodes import Node
+from flowstmt.core.state import OVER, RESUMING, RUN_FINISHED, State
+from flowstmt.describe.jumps import Jumps
+from flowstmt.describe.kinds import DESCRIBED
 from flowstmt.describe.labels import label
-from flowstmt.describe.marks import Standing, standing, who
+from flowstmt.describe.manners import Drawn
+from flowstmt.describe.marks import FEW, Mark, Standing, said_error, standing, who
 from flowstmt.describe.subjects import Subject, subject_of
-from flowstmt.describe.wording import shown
+from flowstmt.describe.ways import Arrow, Goal, Ways, end_of, reached
+from flowstmt.describe.wording import said_retry, shown
 
 __all__ = ["to_mermaid"]
 
@@ -42,13 +47,18 @@ _BOXES: Mapping[Drawn, tuple[str, str]] = {
     Drawn.WAIT: ("(", ")"),
     Drawn.EVENT: (">", "]"),
     Drawn.TIMER: ("[/", "/]"),
+    Drawn.GUARD: ("[/", "\\]"),
+    Drawn.FINALLY: ("[\\", "/]"),
+    Drawn.FORK: ("[[", "]]"),
     Drawn.END: ("([", "])"),
+    Drawn.FAILURE: ("([", "])"),
 }
 
 _STYLES: Mapping[str, str] = {
     # Each fill with the colour of its words: the page around may be dark or light.
     "here": "fill:#ffd33d,stroke:#9a6700,stroke-width:3px,color:#1f2328",
     "over": "fill:#1a7f37,stroke:#116329,color:#ffffff",
+    "failed": "fill:#cf222e,stroke:#a40e26,color:#ffffff",
     "scope": "fill:transparent,stroke:#8b949e,stroke-dasharray:6 4",
     "unreached": "stroke-dasharray:4 4",
 }
@@ -58,7 +68,8 @@ def to_mermaid(subject: Any, state: State | None = None) -> str:
     """A definition as a Mermaid flowchart; with a state, the positions of its live threads are marked, and a run that is over.
 
     Rectangles are steps, diamonds are branches, hexagons are loops, rounded boxes are where threads wait, flags are events and
-    slanted boxes are timeouts. Threads are drawn apart, each beginning with its name.
+    slanted boxes are timeouts. Trapezoids begin what a ``Try`` or a ``Saga`` guards, and a finally. Threads are drawn apart,
+    each beginning with its name; the branches of a ``Parallel`` or a ``Map`` between the boxes at which they part and meet.
 
     Raises ``DefinitionError`` if the subject has none that can be used, ``PositionError`` if the state does not fit it.
 
@@ -77,13 +88,13 @@ class _Chart:
         self.subject = subject
         self.marks = marks
         self.state = state
-        self.arrows: list[str] = []
-        # By index of the Go whose thread ends there; main's is -1.
-        self.ends: dict[int, str] = {}
+        self.arrows: list[Arrow] = []
         self.manners = {node.index: DESCRIBED[node.kind].manner(subject.values[node.index]) for node in self.nodes}
-        self.jumps = dict(self._jumps([subject.root], None))
-        self.reached: set[int] = set()
-        self._reach(subject.program.start)
+        self.ways = Ways(self.nodes)
+        self.jumps = Jumps(subject.root, self.manners, self.ways)
+        self._connect()
+        self.reached = reached(self.arrows)
+        self.ends = {arrow.goal.box for arrow in self.arrows}
 
     @property
     def nodes(self) -> list[Node]:
@@ -91,21 +102,12 @@ class _Chart:
 
     def lines(self) -> list[str]:
         """The whole text."""
-        self._arrow("start", self.subject.program.start, self._jump_at([self.subject.root], None))
-        for node in self.nodes:
-            draw = _ARROWS.get(self.manners[node.index])
-            if draw is not None:
-                draw(self, node)
-        for node in self.nodes:
-            if self.manners[node.index] is Drawn.JOIN:
-                self._joined(node)
-        over = self.state is not None and self.state.status in OVER
         lines = [
-            f'start(["{self._start()}"]){":::over" if over else ":::here" if -1 in self.marks else ""}',
+            f'start(["{self._start()}"]){self._fate()}',
             *self._boxes(self.subject.root),
-            *self._end(-1),
+            *self._end(None),
             *[line for node in self.nodes if self.manners[node.index] is Drawn.SPAWN for line in self._thread(node)],
-            *self.arrows,
+            *[_drawn(arrow) for arrow in self.arrows if arrow.shown],
         ]
         styles = [
             f"classDef {name} {style}"
@@ -113,6 +115,17 @@ class _Chart:
             if any(line.endswith((f":::{name}", f" {name}")) for line in lines)
         ]
         return ["flowchart TD", *_indented([*lines, *styles])]
+
+    def _connect(self) -> None:
+        """Draw all arrows."""
+        self._arrow("start", self.subject.program.start, None, self.jumps.first)
+        for node in self.nodes:
+            draw = _ARROWS.get(self.manners[node.index])
+            if draw is not None:
+                draw(self, node)
+        for node in self.nodes:
+            if self.manners[node.index] is Drawn.JOIN:
+                self._joined(node)
 
     # --- boxes ---
 
@@ -122,66 +135,99 @@ class _Chart:
         own = [self._box(node, manner)] if manner in _BOXES else []
         if manner is Drawn.SPAWN:
             return own
-        inside = [line for child in node.children for line in self._boxes(child)]
+        if manner is Drawn.FORK:
+            return [*own, *[line for branch in self._branches(node) for line in self._thread(branch)], self._meeting(node)]
+        beside = [child for child in node.children if self.manners[child.index] in (Drawn.CATCH, Drawn.FINALLY)]
+        inside = [line for child in node.children if child not in beside for line in self._boxes(child)]
+        outside = [line for child in beside for line in self._boxes(child)]
         if manner is Drawn.FRAME and inside:
             # Its name is in those of its statements: a title would be crossed by the arrow that leads in.
-            return [f'subgraph s{node.index}[" "]', *_indented(inside), "end", f"class s{node.index} scope"]
+            return _framed(node, inside)
+        if manner is Drawn.GUARD:
+            return [*_framed(node, [*own, *inside]), *outside]
+        if manner is Drawn.FINALLY and node.index in self.ways.exits:
+            return [*own, *inside, f'f{node.index}{{"{label(["left by"], NARROW)}"}}']
         return [*own, *inside]
 
     def _box(self, node: Node, manner: Drawn) -> str:
         opening, closing = _BOXES[manner]
         lines = DESCRIBED[node.kind].label(node, self.subject.values[node.index])
-        threads = [] if manner is Drawn.SPAWN else self.marks.get(node.index, [])
-        words = label([*lines, *_marked(threads)], NARROW if manner is Drawn.CHOICE else WIDTH)
-        style = ":::here" if threads else "" if node.index in self.reached else ":::unreached"
+        # Those at a fork wait where its threads meet again.
+        marks = [] if manner is Drawn.FORK else self.marks.at(node.index)
+        lost = ["✗ not undone"] if self.marks.not_undone.get(node.index) else []
+        words = label([*lines, *lost, *_marked(marks)], NARROW if manner is Drawn.CHOICE else WIDTH)
+        unreached = "" if f"n{node.index}" in self.reached else ":::unreached"
+        style = ":::failed" if lost else ":::here" if marks else unreached
         return f'n{node.index}{opening}"{words}"{closing}{style}'
 
+    def _meeting(self, fork: Node) -> str:
+        marks = self.marks.at(fork.index)
+        words = label([*DESCRIBED[fork.kind].join(fork, self.subject.values[fork.index]), *_marked(marks)], WIDTH)
+        unreached = "" if f"n{fork.index}" in self.reached else ":::unreached"
+        return f'j{fork.index}("{words}"){":::here" if marks else unreached}'
+
     def _thread(self, go: Node) -> list[str]:
-        threads = self.marks.get(go.index, [])
-        words = label([f"thread {go.name}", *_marked(threads)], WIDTH)
+        marks = self.marks.beginning(go.index)
+        words = label([DESCRIBED[go.kind].thread(go, self.subject.values[go.index]), *_marked(marks)], WIDTH)
         inside = [
-            f'b{go.index}(["{words}"]){":::here" if threads else ""}',
+            f'b{go.index}(["{words}"]){":::here" if marks else ""}',
             *[line for child in go.children for line in self._boxes(child)],
-            *self._end(go.index),
+            *self._end(go),
         ]
         # Its name is in its first box: a title would be crossed by the arrow that leads there.
         return [f'subgraph t{go.index}[" "]', *_indented(inside), "end"]
 
+    def _branches(self, fork: Node) -> list[Node]:
+        """The statements whose bodies the threads of a fork run: its branches, or the statement itself."""
+        return [child for child in fork.children if self.manners[child.index] is Drawn.BRANCH] or [fork]
+
     def _start(self) -> str:
-        lines = [self.subject.name]
-        state = self.state
+        policy, state = self.subject.program.retry, self.state
+        lines = [self.subject.name, *([] if policy is None else [f"steps: {said_retry(policy)}"])]
         if state is not None:
             lines.append(f"run {state.run_id}: {state.status}")
             if state.result is not None:
                 lines.append(f"result {shown(state.result)}")
-        return label([*lines, *_marked(self.marks.get(-1, []))], WIDTH)
+            if state.error is not None:
+                lines += [f"at {state.error.step}", said_error(state.error)]
+        return label([*lines, *_marked([*self.marks.beginning(-1), *self.marks.at(-1)])], WIDTH)
 
-    def _end(self, go: int) -> list[str]:
-        return [f'{self.ends[go]}(["end"])'] if go in self.ends else []
+    def _fate(self) -> str:
+        if self.state is None:
+            return ""
+        if self.state.status in OVER:
+            return ":::over" if self.state.status is RUN_FINISHED else ":::failed"
+        return ":::here" if self.marks.beginning(-1) or self.marks.at(-1) else ""
+
+    def _end(self, go: Node | None) -> list[str]:
+        """Where main, or the threads of a Go, come to their end; those of a fork meet in its own box."""
+        end = end_of(go).box
+        return [f'{end}(["end"])'] if end in self.ends and not end.startswith("j") else []
 
     # --- arrows ---
 
-    def _arrow(self, source: str, target: Node, *words: str) -> None:
-        target = _resolved(target)
-        if target.kind is End:
-            go = target.parent.index if target.parent is not None else -1
-            name = self.ends.setdefault(go, f"e{go}" if go >= 0 else "done")
-        else:
-            name = f"n{target.index}"
-        said = ", ".join(word for word in words if word)
-        self.arrows.append(f'{source} -->|"{label([said], ARROW)}"| {name}' if said else f"{source} --> {name}")
+    def _arrow(self, source: str, link: Node, inside: Node | None, *words: str) -> None:
+        self._lead(source, self.ways.goal(link, inside), *words)
 
-    def _onwards(self, node: Node) -> None:
-        self._arrow(f"n{node.index}", node.next, self.jumps.get((node.index, "next"), ""))
+    def _lead(self, source: str, goal: Goal, *words: str, dotted: bool = False) -> None:
+        said = ", ".join(word for word in words if word)
+        # Where threads part and meet, it is not one thread that goes on.
+        self.arrows.append(Arrow(source, goal, said, dotted or goal.box.startswith("j")))
+
+    def _dotted(self, source: str, target: str, *, leads: bool = True, shown: bool = True) -> None:
+        self.arrows.append(Arrow(source, Goal(target), "", True, leads, shown))
+
+    def _onwards(self, node: Node, letter: str = "n") -> None:
+        self._arrow(f"{letter}{node.index}", node.next, node, self.jumps.behind(node))
 
     def _into(self, node: Node, source: str, word: str = "") -> None:
-        self._arrow(source, node.entry, word, self.jumps.get((node.index, "entry"), ""))
+        self._arrow(source, node.entry, node, word, self.jumps.in_body(node))
 
     def _past(self, node: Node) -> None:
         """What follows without having been inside, where that can happen."""
         word = self._word(node, inside=False)
         if word is not None:
-            self._arrow(f"n{node.index}", node.next, word, self.jumps.get((node.index, "next"), ""))
+            self._arrow(f"n{node.index}", node.next, node, word, self.jumps.behind(node))
 
     def _word(self, node: Node, *, inside: bool) -> str | None:
         kind = DESCRIBED[node.kind]
@@ -197,80 +243,67 @@ class _Chart:
         self._past(node)
 
     def _spawn(self, node: Node) -> None:
-        self.arrows.append(f"n{node.index} -.-> b{node.index}")
+        self._dotted(f"n{node.index}", f"b{node.index}")
         self._into(node, f"b{node.index}")
         self._onwards(node)
 
     def _wait(self, node: Node) -> None:
         for event in node.children:
-            self.arrows.append(f"n{node.index} -.-> n{event.index}")
+            self._dotted(f"n{node.index}", f"n{event.index}")
 
     def _event(self, node: Node) -> None:
         self._into(node, f"n{node.index}")
 
+    def _guard(self, node: Node) -> None:
+        self._into(node, f"n{node.index}")
+        for catch in node.catches:
+            goal = self.ways.goal(catch.entry, catch)
+            words = (self._word(catch, inside=True) or "", self.jumps.in_body(catch))
+            self._lead(f"n{node.index}", goal, *words, dotted=True)
+        if node.final is not None:
+            self._lead(
+                f"n{node.index}", Goal(f"n{node.final.index}"), "other failures" if node.catches else "failures", dotted=True
+            )
+
+    def _final(self, node: Node) -> None:
+        self._into(node, f"n{node.index}")
+        exits = self.ways.exits.get(node.index)
+        if exits is not None:
+            assert node.parent is not None  # it stands in its Try
+            onwards = self.ways.goal(node.parent.next, node.parent)
+            passes = (node.index, *onwards.passes)
+            self._lead(f"f{node.index}", onwards._replace(passes=passes), "its end", self.jumps.behind(node))
+            for word, goal in exits.items():
+                self._lead(f"f{node.index}", goal, word)
+
+    def _fork(self, node: Node) -> None:
+        for branch in self._branches(node):
+            self._dotted(f"n{node.index}", f"b{branch.index}")
+            self._into(branch, f"b{branch.index}")
+        # Its thread gets there even where none of its branches comes to its end.
+        self._dotted(f"n{node.index}", f"j{node.index}", shown=False)
+        self._onwards(node, "j")
+
+    def _ended(self, node: Node) -> None:
+        """A Return: an end of its own, unless something has to be done first, or somebody waits."""
+        goal = self.ways.out_of(node)
+        end = end_of(node.go)
+        if goal is not None:
+            self._lead(f"n{node.index}", goal)
+        elif end.box.startswith("j"):
+            self._lead(f"n{node.index}", end)
+
     def _joined(self, join: Node) -> None:
         """From wherever a thread ends that a Join waits for."""
         names = set(join.go_names.values())
+        targets = {arrow.goal.box for arrow in self.arrows}
         for node in self.nodes:
-            if self.manners[node.index] is Drawn.SPAWN and node.name in names and node.index in self.ends:
-                self.arrows.append(f"{self.ends[node.index]} -.-> n{join.index}")
-            elif self.manners[node.index] is Drawn.END and node.thread_name in names:
-                self.arrows.append(f"n{node.index} -.-> n{join.index}")
+            end = end_of(node).box
+            if self.manners[node.index] is Drawn.SPAWN and node.name in names and end in targets:
+                self._dotted(end, f"n{join.index}", leads=False)
+            elif self.manners[node.index] is Drawn.END and node.thread_name in names and self.ways.out_of(node) is None:
+                self._dotted(f"n{node.index}", f"n{join.index}", leads=False)
 
-    # --- what the tree says beyond the links ---
-
-    def _jumps(self, nodes: Sequence[Node], after: Node | None) -> Iterator[tuple[tuple[int, str], str]]:
-        """The jumps that stand directly behind statements (next), or first in bodies (entry).
-
-        ``after`` is what follows the last of the nodes in the same thread and the same round of its loop.
-        """
-        for i, node in enumerate(nodes):
-            manner = self.manners[node.index]
-            following = self._first(nodes[i + 1 :], after)
-            yield (node.index, "next"), self._jump(following)
-            if manner in _GROUPS:
-                yield from self._jumps(node.children, following)
-            elif manner in (Drawn.CHOICE, Drawn.WAIT):
-                for branch in node.children:
-                    yield (branch.index, "entry"), self._jump_at(branch.children, following)
-                    yield from self._jumps(branch.children, following)
-            else:
-                yield (node.index, "entry"), self._jump_at(node.children, None)
-                yield from self._jumps(node.children, None)
-
-    def _first(self, nodes: Iterable[Node], after: Node | None) -> Node | None:
-        """Where a thread gets to that enters at the first of these nodes."""
-        for node in nodes:
-            found = self._first(node.children, None) if self.manners[node.index] in _GROUPS else node
-            if found is not None:
-                return found
-        return after
-
-    def _jump_at(self, nodes: Iterable[Node], after: Node | None) -> str:
-        return self._jump(self._first(nodes, after))
-
-    def _jump(self, node: Node | None) -> str:
-        return node.kind.__name__ if node is not None and self.manners[node.index] is Drawn.ARROW else ""
-
-    def _reach(self, start: Node) -> None:
-        """Find all statements that a thread can get to."""
-        todo = [start]
-        while todo:
-            node = _resolved(todo.pop())
-            if node.kind is End or node.index in self.reached:
-                continue
-            self.reached.add(node.index)
-            manner = self.manners[node.index]
-            if manner in (Drawn.CHOICE, Drawn.WAIT):
-                self.reached.update(branch.index for branch in node.children)
-                todo.extend(branch.entry for branch in node.children)
-            elif manner in (Drawn.LOOP, Drawn.SPAWN):
-                todo.append(node.entry)
-            if manner not in (Drawn.WAIT, Drawn.END) and self._word(node, inside=False) is not None:
-                todo.append(node.next)
-
-
-_GROUPS = frozenset((Drawn.NOTHING, Drawn.FRAME))
 
 _ARROWS: Mapping[Drawn, Callable[[_Chart, Node], None]] = {
     Drawn.ACTION: _Chart._onwards,
@@ -283,22 +316,40 @@ _ARROWS: Mapping[Drawn, Callable[[_Chart, Node], None]] = {
     Drawn.WAIT: _Chart._wait,
     Drawn.EVENT: _Chart._event,
     Drawn.TIMER: _Chart._event,
+    Drawn.GUARD: _Chart._guard,
+    Drawn.FINALLY: _Chart._final,
+    Drawn.FORK: _Chart._fork,
+    Drawn.END: _Chart._ended,
 }
 """The arrows that begin at a statement."""
 
 
-def _resolved(node: Node) -> Node:
-    """Where an arrow ends: leaving a loop's frame behind is nothing that is drawn."""
-    while node.kind is Leave:
-        node = node.next
-    return node
+def _drawn(arrow: Arrow) -> str:
+    line = "-.->" if arrow.dotted else "-->"
+    words = f'|"{label([arrow.words], ARROW)}"|' if arrow.words else ""
+    return f"{arrow.source} {line}{words} {arrow.goal.box}"
 
 
-def _marked(threads: list[tuple[str, str]]) -> list[str]:
-    if not threads:
-        return []
-    moves = all(status == RESUMING for _, status in threads)
-    return [f"● {who(threads)}{', moving on' if moves else ''}"]
+def _framed(node: Node, inside: list[str]) -> list[str]:
+    return [f'subgraph s{node.index}[" "]', *_indented(inside), "end", f"class s{node.index} scope"]
+
+
+def _marked(marks: list[Mark]) -> list[str]:
+    """A line for the threads at one place, or one for each thing that they are about if they are few."""
+    if len(marks) > FEW:
+        moves = all(mark.status == RESUMING for mark in marks)
+        return [f"● {who(marks)}{', moving on' if moves else ''}"]
+    said: dict[str, list[Mark]] = {}
+    for mark in marks:
+        said.setdefault(", ".join(["", *_doing(mark)]), []).append(mark)
+    return [f"● {who(group)}{words}" for words, group in said.items()]
+
+
+def _doing(mark: Mark) -> list[str]:
+    found = [] if mark.error is None else [mark.said_attempt()]
+    found += [] if mark.branches is None else [str(mark.branches)]
+    doing = mark.doing() or ("moving on" if mark.status == RESUMING else None)
+    return found if doing is None else [*found, doing]
 
 
 def _indented(lines: Iterable[str]) -> list[str]:

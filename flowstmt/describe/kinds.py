@@ -9,13 +9,13 @@ The order of keys and the words are part of what users compare: change them as y
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum, auto
 from typing import Any
 
 from flowstmt.core.events import via_of
+from flowstmt.core.fanout import ANY, AtLeast, Branch, JoinRule, Map, Parallel, Percent, Tolerance
 from flowstmt.core.nodes import Node
+from flowstmt.core.recovery import Catch, Fail, Finally, Saga, Try
 from flowstmt.core.statements import (
     Break,
     Case,
@@ -38,60 +38,23 @@ from flowstmt.core.statements import (
     Wait,
     WaitFor,
 )
-from flowstmt.describe.wording import called, into, kind_of, said_type, shown, told, told_condition
+from flowstmt.describe.manners import Drawn, Kind
+from flowstmt.describe.wording import (
+    called,
+    into,
+    kind_of,
+    said_errors,
+    said_retry,
+    said_type,
+    shown,
+    span,
+    told,
+    told_condition,
+    told_errors,
+    told_retry,
+)
 
-__all__ = ["DESCRIBED", "Drawn", "Kind", "via_name"]
-
-
-class Drawn(Enum):
-    """Manners in which statements are drawn."""
-
-    ACTION = auto()
-    """A box, then what follows."""
-    CONCURRENT = auto()
-    """The same for work that runs beside other work: a box with double sides."""
-    STOP = auto()
-    """The same for a statement at which time passes: rounded."""
-    CHOICE = auto()
-    """A diamond with an arrow for each branch."""
-    JOIN = auto()
-    """The same, with a dotted arrow from where the threads end that it waits for."""
-    LOOP = auto()
-    """A hexagon with an arrow into the body, and one that leaves."""
-    SPAWN = auto()
-    """A box with double sides, and a dotted arrow to the thread, which is drawn apart."""
-    WAIT = auto()
-    """A rounded box with a dotted arrow to each of its events."""
-    EVENT = auto()
-    """A flag, then the event's body."""
-    TIMER = auto()
-    """A slanted box, then the body."""
-    END = auto()
-    """An end of its thread."""
-    FRAME = auto()
-    """A frame around its body."""
-    ARROW = auto()
-    """A word at an arrow."""
-    NOTHING = auto()
-    """What is inside is drawn, or what is around it says it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """How one kind of statement is described."""
-
-    details: Callable[[Node, Any], dict[str, Any]]
-    line: Callable[[Node, Any], str]
-    drawn: Callable[[Any], Drawn] | Drawn
-    label: Callable[[Node, Any], list[str]] = lambda node, statement: []
-    inside: Callable[[Node, Any], str] = lambda node, statement: ""
-    """The word at the arrow that leads into its body."""
-    past: Callable[[Node, Any], str | None] = lambda node, statement: ""
-    """The word at the arrow that passes its body by; None if there is no such way."""
-
-    def manner(self, statement: Any) -> Drawn:
-        """How a statement of this kind is drawn."""
-        return self.drawn if isinstance(self.drawn, Drawn) else self.drawn(statement)
+__all__ = ["DESCRIBED", "via_name"]
 
 
 def _nothing(node: Node, statement: Any) -> dict[str, Any]:
@@ -145,6 +108,11 @@ def _cases(choice: Node) -> int:
     return sum(branch.kind is Case for branch in choice.children)
 
 
+def _try_of(final: Node) -> str:
+    assert final.parent is not None  # it stands in its Try
+    return final.parent.name
+
+
 def _no_branch(choice: Node, statement: Any) -> str | None:
     if choice.children[-1].kind is Default:
         return None
@@ -160,7 +128,101 @@ def _case_line(node: Node, statement: Case) -> str:
 
 
 def _for_line(node: Node, statement: For) -> str:
-    return _line(node, "until Break" if statement.forever else _asked(statement.cond, "while") or "while its condition holds")
+    while_ = "until Break" if statement.forever else _asked(statement.cond, "while") or "while its condition holds"
+    return _line(node, while_, _rounds(statement))
+
+
+def _rounds(statement: For) -> str | None:
+    count = statement.max_iterations
+    return None if count is None else f"at most {count} {'round' if count == 1 else 'rounds'}"
+
+
+def _step_details(node: Node, statement: Step) -> dict[str, Any]:
+    return {
+        "action": told(statement.action),
+        "into": into(statement.into),
+        "concurrent": statement.concurrent,
+        "retry": told_retry(statement.retry),
+        "timeout": told(statement.timeout),
+        "compensate": told(statement.compensate),
+    }
+
+
+def _step_line(node: Node, statement: Step) -> str:
+    undo = statement.compensate
+    return _line(
+        node,
+        called(statement.action),
+        _kept(statement.into),
+        "concurrent" * statement.concurrent,
+        *_limits(statement),
+        None if undo is None else f"undone by {called(undo)}",
+    )
+
+
+def _step_label(node: Node, statement: Step) -> list[str]:
+    undo = statement.compensate
+    return [
+        node.name,
+        *_lines(_kept_briefly(statement.into), "concurrent" * statement.concurrent),
+        *_limits(statement),
+        *_lines(None if undo is None else f"undo: {_brief(undo, 'a function')}"),
+    ]
+
+
+def _limits(statement: Step) -> list[str]:
+    """How often a step is tried, and how long."""
+    retry, timeout = statement.retry, statement.timeout
+    return _lines(None if retry is None else said_retry(retry), None if timeout is None else f"within {span(timeout)}")
+
+
+def _join_details(statement: Parallel | Map) -> dict[str, Any]:
+    join, tolerate = statement.join, statement.tolerate
+    return {
+        "join": {"at_least": join.count} if isinstance(join, AtLeast) else "ALL",
+        "tolerate": {"percent": tolerate.share} if isinstance(tolerate, Percent) else tolerate,
+        "fail_fast": statement.fail_fast,
+        "into": into(statement.into),
+    }
+
+
+def _join_words(statement: Parallel | Map) -> list[str]:
+    """When it goes on, unless that is what one would expect: when all have succeeded."""
+    rule = _rule(statement.join, statement.tolerate)
+    return _lines(None if rule == "all" else rule, _patience(statement))
+
+
+def _patience(statement: Parallel | Map) -> str | None:
+    return None if statement.fail_fast else "fails when all have ended"
+
+
+def _rule(join: JoinRule, tolerate: Tolerance) -> str:
+    share = f"{tolerate.share:g} %" if isinstance(tolerate, Percent) else str(tolerate or "")
+    if not isinstance(join, AtLeast):
+        return f"all but {share}" if share else "all"
+    needed = "any" if join == ANY else f"at least {join.count}"
+    return f"{needed}, {share} may fail" if share else needed
+
+
+def _items(node: Node, statement: ForEach | Map) -> dict[str, Any]:
+    return {
+        "items": told_condition(statement.items),
+        "item_type": said_type(node.own_item.type) if node.own_item else None,
+    }
+
+
+def _map_line(node: Node, statement: Map) -> str:
+    key = None if statement.key is None else f"key {called(statement.key)}"
+    return _line(node, _asked(statement.items), _at_once(statement), key, *_join_words(statement), _kept(statement.into))
+
+
+def _at_once(statement: Map) -> str | None:
+    return None if statement.max_concurrency is None else f"at most {statement.max_concurrency} at once"
+
+
+def _join_label(node: Node, statement: Parallel | Map) -> list[str]:
+    rule = _rule(statement.join, statement.tolerate)
+    return [f"join: {node.name}", rule, *_lines(_patience(statement), _kept_briefly(statement.into))]
 
 
 def _go_line(node: Node, statement: Go) -> str:
@@ -206,12 +268,7 @@ def _lines(*lines: str | None) -> list[str]:
 
 
 DESCRIBED: Mapping[type[Statement[Any, Any, Any]], Kind] = {
-    Step: Kind(
-        lambda node, s: {"action": told(s.action), "into": into(s.into), "concurrent": s.concurrent},
-        lambda node, s: _line(node, called(s.action), _kept(s.into), "concurrent" * s.concurrent),
-        lambda s: Drawn.CONCURRENT if s.concurrent else Drawn.ACTION,
-        lambda node, s: [node.name, *_lines(_kept_briefly(s.into), "concurrent" * s.concurrent)],
-    ),
+    Step: Kind(_step_details, _step_line, lambda s: Drawn.CONCURRENT if s.concurrent else Drawn.ACTION, _step_label),
     S: Kind(_nothing, lambda node, s: _line(node), Drawn.NOTHING),
     Scope: Kind(_nothing, lambda node, s: _line(node), Drawn.FRAME, lambda node, s: [node.name]),
     If: Kind(
@@ -235,18 +292,18 @@ DESCRIBED: Mapping[type[Statement[Any, Any, Any]], Kind] = {
         inside=lambda node, s: "no" if _is_only_case(node) else "else",
     ),
     For: Kind(
-        lambda node, s: {"condition": None if s.forever else told_condition(s.cond)},
+        lambda node, s: {
+            "condition": None if s.forever else told_condition(s.cond),
+            "max_iterations": s.max_iterations,
+        },
         _for_line,
         Drawn.LOOP,
-        lambda node, s: [f"{'loop' if s.forever else 'while'}: {node.name}"],
+        lambda node, s: [f"{'loop' if s.forever else 'while'}: {node.name}", *_lines(_rounds(s))],
         inside=lambda node, s: "" if s.forever else "yes",
         past=lambda node, s: None if s.forever else "no",
     ),
     ForEach: Kind(
-        lambda node, s: {
-            "items": told_condition(s.items),
-            "item_type": said_type(node.own_item.type) if node.own_item else None,
-        },
+        _items,
         lambda node, s: _line(node, _asked(s.items)),
         Drawn.LOOP,
         lambda node, s: [f"for each: {node.name}"],
@@ -297,6 +354,37 @@ DESCRIBED: Mapping[type[Statement[Any, Any, Any]], Kind] = {
         lambda node, s: _line(node, _after(s.duration).removeprefix("after ")),
         Drawn.STOP,
         lambda node, s: [f"sleep: {node.name}", _brief(s.duration, "for some time", _after).removeprefix("after ")],
+    ),
+    Try: Kind(_nothing, lambda node, s: _line(node), Drawn.GUARD, lambda node, s: [f"try: {node.name}"]),
+    Catch: Kind(
+        lambda node, s: {"errors": told_errors(s.errors), "into": into(s.into)},
+        lambda node, s: ", ".join(_lines(f"catch {said_errors(s.errors)}", _kept(s.into))),
+        Drawn.CATCH,
+        inside=lambda node, s: said_errors(s.errors, lambda predicate: _brief(predicate, "a condition")),
+    ),
+    Finally: Kind(_nothing, lambda node, s: "finally", Drawn.FINALLY, lambda node, s: [f"finally: {_try_of(node)}"]),
+    Fail: Kind(
+        lambda node, s: {"message": told(s.message)},
+        lambda node, s: _line(node, shown(s.message)),
+        Drawn.FAILURE,
+        lambda node, s: [f"fail: {node.name}"],
+    ),
+    Saga: Kind(_nothing, lambda node, s: _line(node), Drawn.GUARD, lambda node, s: [f"saga: {node.name}"]),
+    Parallel: Kind(
+        lambda node, s: _join_details(s),
+        lambda node, s: _line(node, *_join_words(s), _kept(s.into)),
+        Drawn.FORK,
+        lambda node, s: [f"parallel: {node.name}"],
+        join=_join_label,
+    ),
+    Branch: Kind(_nothing, lambda node, s: _line(node), Drawn.BRANCH, thread=lambda node, s: f"branch {node.name}"),
+    Map: Kind(
+        lambda node, s: _items(node, s) | {"key": told(s.key), "max_concurrency": s.max_concurrency} | _join_details(s),
+        _map_line,
+        Drawn.FORK,
+        lambda node, s: [f"map: {node.name}", *_lines(_at_once(s))],
+        thread=lambda node, s: f"each of {node.name}",
+        join=_join_label,
     ),
 }
 """How each kind of ``KINDS`` is described."""

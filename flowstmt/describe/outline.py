@@ -7,11 +7,11 @@ from typing import Any
 
 from flowstmt.core.nodes import Node
 from flowstmt.core.state import State
-from flowstmt.core.statements import Go, S
+from flowstmt.core.statements import S
 from flowstmt.describe.kinds import DESCRIBED
-from flowstmt.describe.marks import Standing, standing, who
+from flowstmt.describe.marks import FEW, Mark, Standing, said_error, standing, who
 from flowstmt.describe.subjects import Subject, subject_of
-from flowstmt.describe.wording import printable, shown
+from flowstmt.describe.wording import printable, said_retry, shown
 
 __all__ = ["to_text"]
 
@@ -30,16 +30,19 @@ def to_text(subject: Any, state: State | None = None) -> str:
     """
     found = subject_of(subject)
     marks = standing(found, state)
-    lines = [(0, printable(_head(found, state)) + _mark(marks, -1))]
+    lines = [(0, printable(_head(found, state)) + _marked([*marks.beginning(-1), *marks.at(-1)]))]
     lines += [(depth, text) for depth, text in _lines(found, _flat(found.root), marks)]
     return "\n".join(_drawn(lines))
 
 
 def _head(subject: Subject, state: State | None) -> str:
+    policy = subject.program.retry
+    name = subject.name if policy is None else f"{subject.name} (steps: {said_retry(policy)})"
     if state is None:
-        return subject.name
+        return name
     result = "" if state.result is None else f", result {shown(state.result)}"
-    return f"{subject.name}, run {state.run_id}: {state.status}{result}"
+    error = "" if state.error is None else f", at {state.error.step}: {said_error(state.error)}"
+    return f"{name}, run {state.run_id}: {state.status}{result}{error}"
 
 
 def _lines(subject: Subject, nodes: list[Node], marks: Standing) -> Iterator[tuple[int, str]]:
@@ -47,8 +50,11 @@ def _lines(subject: Subject, nodes: list[Node], marks: Standing) -> Iterator[tup
     while stack:
         depth, node = stack.pop()
         kind = DESCRIBED[node.kind]
-        note = ", not begun" if node.kind is Go else ""
-        yield depth, printable(kind.line(node, subject.values[node.index])) + _mark(marks, node.index, note)
+        lost = "".join(
+            f"  <- not undone: {printable(said_error(record['error']))}" for record in marks.not_undone.get(node.index, ())
+        )
+        marked = _marked(marks.at(node.index)) + _marked(marks.beginning(node.index), "not begun")
+        yield depth, printable(kind.line(node, subject.values[node.index])) + marked + lost
         inside = [inner for child in node.children for inner in _flat(child)]
         stack.extend((depth + 1, child) for child in reversed(inside))
 
@@ -58,12 +64,15 @@ def _flat(node: Node) -> list[Node]:
     return [inner for child in node.children for inner in _flat(child)] if node.kind is S else [node]
 
 
-def _mark(marks: Standing, index: int, note: str = "") -> str:
-    threads = marks.get(index)
-    if not threads:
-        return ""
-    statuses = ", ".join(dict.fromkeys(status for _, status in threads))
-    return f"  <- {printable(who(threads))} ({statuses}{note})"
+def _marked(marks: list[Mark], *notes: str) -> str:
+    """The threads at one place, and what they are about: said once where that is the same, and briefly where they are many."""
+    said: dict[str, list[Mark]] = {}
+    if len(marks) > FEW:
+        said[", ".join([*dict.fromkeys(mark.status for mark in marks), *notes])] = marks
+    else:
+        for mark in marks:
+            said.setdefault(", ".join([mark.status, *notes, *mark.phrases()]), []).append(mark)
+    return "".join(f"  <- {printable(who(group))} ({printable(words)})" for words, group in said.items())
 
 
 def _drawn(lines: list[tuple[int, str]]) -> Iterator[str]:

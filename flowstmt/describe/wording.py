@@ -9,7 +9,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from datetime import datetime, timedelta
 from functools import partial
 from math import isfinite
@@ -17,9 +18,24 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from flowstmt.core.policies import Retry
 from flowstmt.errors import quoted
 
-__all__ = ["called", "into", "kind_of", "printable", "said_type", "shown", "span", "told", "told_condition"]
+__all__ = [
+    "called",
+    "into",
+    "kind_of",
+    "printable",
+    "said_errors",
+    "said_retry",
+    "said_type",
+    "shown",
+    "span",
+    "told",
+    "told_condition",
+    "told_errors",
+    "told_retry",
+]
 
 _JOINER = "\u200d"
 """Part of many emoji, and the one invisible character that does no harm."""
@@ -102,6 +118,38 @@ def said_type(wanted: Any) -> str | None:
     if wanted is Any:
         return None
     return wanted.__name__ if isinstance(wanted, type) else repr(wanted)
+
+
+def told_errors(errors: Any) -> list[Any]:
+    """Which errors are meant, as JSON: classes by their names, which mean the same; predicates as callables."""
+    return [{"function": called(each)} if callable(each) else each for each in _errors(errors)]
+
+
+def said_errors(errors: Any, name: Callable[[Any], str] = called) -> str:
+    """Which errors are meant, as words; ``name`` is what a predicate is called."""
+    return ", ".join(name(each) if callable(each) else each for each in _errors(errors))
+
+
+def _errors(errors: Any) -> Iterator[Any]:
+    if isinstance(errors, tuple):
+        for each in errors:
+            yield from _errors(each)
+    else:
+        yield errors.__name__ if isinstance(errors, type) else errors
+
+
+def said_retry(policy: Retry) -> str:
+    """A retry policy as words."""
+    return f"up to {policy.max_attempts} {'attempt' if policy.max_attempts == 1 else 'attempts'}"
+
+
+def told_retry(policy: Retry | None) -> dict[str, Any] | None:
+    """A retry policy as JSON."""
+    if policy is None:
+        return None
+    found = {field.name: getattr(policy, field.name) for field in fields(policy)}
+    found |= {"on": told_errors(policy.on), "unless": told_errors(policy.unless), "when": told(policy.when)}
+    return {key: to_jsonable_python(value) for key, value in found.items()}
 
 
 def printable(text: str) -> str:

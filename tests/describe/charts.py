@@ -6,13 +6,17 @@ import html
 import re
 from dataclasses import dataclass, field
 
-BOXES = {"[[": "]]", "{{": "}}", "([": "])", "[/": "/]", "[": "]", "(": ")", "{": "}", ">": "]"}
-NAME = r"(?:start|done|[nbe]\d+)"
+BOXES = {
+    *(("[[", "]]"), ("{{", "}}"), ("([", "])"), ("[/", "/]"), ("[/", "\\]"), ("[\\", "/]")),
+    *(("[", "]"), ("(", ")"), ("{", "}"), (">", "]")),
+}
+NAME = r"(?:start|done|[nbejf]\d+)"
 # Whatever Mermaid, Markdown or a browser could take for something else is an entity.
 LABEL = r'"((?:[^"<>`%\\$&#]|#\d+;|<br/>)+)"'
-OPENING = "|".join(re.escape(opening) for opening in BOXES)
-CLOSING = "|".join(re.escape(closing) for closing in BOXES.values())
-BOX = re.compile(rf"({NAME})({OPENING}){LABEL}({CLOSING})(?::::(here|over|unreached))?")
+LONGEST_FIRST = sorted(BOXES, key=lambda pair: -len(pair[0]))
+OPENING = "|".join(re.escape(opening) for opening, _ in LONGEST_FIRST)
+CLOSING = "|".join(re.escape(closing) for _, closing in LONGEST_FIRST)
+BOX = re.compile(rf"({NAME})({OPENING}){LABEL}({CLOSING})(?::::(here|over|failed|unreached))?")
 ARROW = re.compile(rf"({NAME}) (-->|-\.->)(?:\|{LABEL}\|)? ({NAME})")
 FRAME = re.compile(r'subgraph ([st]\d+)\[" "\]')
 
@@ -27,6 +31,7 @@ class Chart:
     frames: dict[str, tuple[str, ...]] = field(default_factory=dict)
     arrows: list[tuple[str, str, str]] = field(default_factory=list)
     dotted: list[tuple[str, str]] = field(default_factory=list)
+    dotted_words: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def says(self, box: str) -> str:
         """A box by its first line, for tests that draw small charts."""
@@ -35,6 +40,10 @@ class Chart:
     def ways(self) -> set[tuple[str, str, str]]:
         """All arrows, by the first lines of their boxes."""
         return {(self.says(source), word, self.says(target)) for source, word, target in self.arrows}
+
+    def asides(self) -> set[tuple[str, str, str]]:
+        """All dotted arrows that bear words, by the first lines of their boxes."""
+        return {(self.says(one), word, self.says(other)) for (one, other), words in self.dotted_words.items() for word in words}
 
     def marked(self) -> dict[str, str]:
         """The boxes in which threads stand, with the line that says which."""
@@ -54,9 +63,9 @@ def read(text: str) -> Chart:
         assert depth == 4 * (1 + len(open_frames) - (words == "end")), where
         if found := BOX.fullmatch(words):
             name, opening, label, closing, kind = found.groups()
-            assert BOXES[opening] == closing, where
+            assert (opening, closing) in BOXES, where
             assert name not in chart.boxes, where
-            chart.boxes[name], chart.shapes[name], chart.frames[name] = plain(label), opening, tuple(open_frames)
+            chart.boxes[name], chart.shapes[name], chart.frames[name] = plain(label), opening + closing, tuple(open_frames)
             if kind:
                 chart.classes[name] = kind
         elif found := FRAME.fullmatch(words):
@@ -69,8 +78,9 @@ def read(text: str) -> Chart:
             if line_kind == "-->":
                 chart.arrows.append((source, plain(label or ""), target))
             else:
-                assert label is None, where
                 chart.dotted.append((source, target))
+                if label is not None:
+                    chart.dotted_words.setdefault((source, target), []).append(plain(label))
         elif found := re.fullmatch(r"classDef (\w+) [\w:#,. -]+", words):
             defined.add(found[1])
         else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flowstmt.core.nodes import KINDS
 from flowstmt.describe import charts
-from flowstmt.describe.kinds import DESCRIBED, Drawn
+from flowstmt.describe.kinds import DESCRIBED
+from flowstmt.describe.manners import Drawn
 
 
 def test_every_kind_of_statement_is_described():
@@ -12,6 +13,6 @@ def test_every_kind_of_statement_is_described():
 
 
 def test_every_manner_of_drawing_is_known_to_the_charts():
-    without_a_box = {Drawn.NOTHING, Drawn.FRAME, Drawn.ARROW}
+    without_a_box = {Drawn.NOTHING, Drawn.FRAME, Drawn.ARROW, Drawn.CATCH, Drawn.BRANCH}
     assert set(charts._BOXES) == set(Drawn) - without_a_box
-    assert set(charts._ARROWS) == set(Drawn) - without_a_box - {Drawn.END}
+    assert set(charts._ARROWS) == set(Drawn) - without_a_box - {Drawn.FAILURE}

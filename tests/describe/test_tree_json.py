@@ -61,11 +61,15 @@ def test_each_type_has_its_keys():
         "action": {"function": "print"},
         "into": "x",
         "concurrent": True,
+        "retry": None,
+        "timeout": None,
+        "compensate": None,
     }
     assert told(For("f", Sleep("s", HOUR), Break())) == {
         "type": "For",
         "name": "f",
         "condition": None,
+        "max_iterations": None,
         "children": [
             {"type": "Sleep", "name": "s", "was": [], "duration": {"value": "PT1H"}, "children": []},
             {"type": "Break", "name": "", "was": [], "children": []},
