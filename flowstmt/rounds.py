@@ -215,9 +215,10 @@ def _verdict(run: Run, thread: Thread, error: Exception, now: datetime, caller: 
     if verdict is None:
         raise _action_failed(run.state, thread, error) from _cause(run.state, thread, error)
     after = "that is final" if verdict.due_at is None else f"the next attempt is due at {verdict.due_at}"
-    logger.warning(
-        "%s: attempt %d raised %s; %s", _step_of(run.state, thread), thread.attempt, said(error), after, exc_info=error
-    )
+    # What somebody catches is part of the plan; of all else the traceback is told here, or nowhere.
+    level = logging.WARNING if verdict.exit_ is None or "catch" not in verdict.exit_ else logging.INFO
+    step = _step_of(run.state, thread)
+    logger.log(level, "%s: attempt %d raised %s; %s", step, thread.attempt, said(error), after, exc_info=error)
     return verdict
 
 
