@@ -85,9 +85,10 @@ def check_positions(program: Program, values: list[Any], state: State) -> None:
         retries = status is WAITING_TIME and node.kind is not Sleep
         if node.kind not in _MAY_STAND_AT[status] or (retries and thread.attempt == 1):
             raise _misplaced(program, state, thread, f"a thread can't be {status} at {node.label}")
-        if node.kind is not Compensation and node.thread_name != thread.name:
-            raise _misplaced(program, state, thread, f"{node.label} is in the thread of {node.thread_name!r} now")
         frames = tuple([frame.statement for frame in thread.frames])
+        name = _thread_name(node, frames)
+        if name != thread.name:
+            raise _misplaced(program, state, thread, f"{node.label} is in the thread of {name!r} now")
         if exit_ is not None and frames != _expected(node, frames):
             frames = frames[:-1]  # the mark of a thread that is told to end
         if frames != _expected(node, frames):
@@ -119,11 +120,24 @@ def _expected(node: Node, frames: tuple[str, ...]) -> tuple[str, ...]:
         return node.inside
     if node.kind is not Compensation:
         return node.frames
-    # It is called from the end of a Saga around the step, or of the run.
+    return frames if _undoing_saga(node, frames) is not None or frames == (MAIN,) else node.frames
+
+
+def _thread_name(node: Node, frames: tuple[str, ...]) -> str:
+    """The name of the thread that stands at a node."""
+    if node.kind is not Compensation:
+        return node.thread_name
+    # What another thread has done is undone by that of the Saga around, or by main.
+    saga = _undoing_saga(node, frames)
+    return MAIN if frames == (MAIN,) else node.thread_name if saga is None else saga.thread_name
+
+
+def _undoing_saga(node: Node, frames: tuple[str, ...]) -> Node | None:
+    """The Saga around a step from the end of which its compensation is called."""
     around = node.parent
     while around is not None and not (around.kind is Saga and around.inside == frames):
         around = around.parent
-    return (MAIN,) if around is None else frames
+    return around
 
 
 def _misplaced(program: Program, state: State, thread: Thread, why: str) -> PositionError:
