@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from flowstmt.compensation import UndoStep, compensation_plan
+from flowstmt.control import cancel, goto, pause, retry_now, set_data, unpause
 from flowstmt.core.fanout import ALL, ANY, AtLeast, Branch, Map, Parallel, Percent
 from flowstmt.core.policies import Retry
 from flowstmt.core.program import validate
@@ -49,12 +51,14 @@ from flowstmt.errors import (
     AmbiguousCallbackError,
     CallbackError,
     ConflictError,
+    ControlError,
     DefinitionError,
     FinalError,
     FlowstmtError,
     InvalidPayloadError,
     NotWaitingError,
     ParallelError,
+    PausedError,
     PositionError,
     RefusedError,
     SetupError,
@@ -95,6 +99,7 @@ __all__ = [
     "CheckpointType",
     "ConflictError",
     "Continue",
+    "ControlError",
     "Current",
     "Default",
     "DefinitionError",
@@ -117,6 +122,7 @@ __all__ = [
     "On",
     "Parallel",
     "ParallelError",
+    "PausedError",
     "Percent",
     "PositionError",
     "RefusedError",
@@ -139,6 +145,7 @@ __all__ = [
     "ThreadStatus",
     "Timeout",
     "Try",
+    "UndoStep",
     "UnknownEventError",
     "Wait",
     "WaitEvent",
@@ -146,15 +153,22 @@ __all__ = [
     "Workflow",
     "WorkflowFinishedError",
     "WorkflowStatus",
+    "cancel",
+    "compensation_plan",
     "current",
     "dump",
     "find",
+    "goto",
     "handle_callback",
     "handle_callback_async",
     "legal",
     "load",
+    "pause",
     "resume",
     "resume_async",
+    "retry_now",
+    "set_data",
+    "unpause",
     "validate",
     "walk",
 ]

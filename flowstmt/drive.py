@@ -5,7 +5,8 @@ All rules are in the generators that both shells run, so the sync and the async 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from contextvars import Token
 from datetime import datetime
 from functools import partial
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 # ``flowstmt.beside`` is loaded by the async drivers themselves: asyncio takes longer to load than all of flowstmt, and who
 # doesn't await has no use for it.
 
-__all__ = ["handle_callback", "handle_callback_async", "resume", "resume_async"]
+__all__ = ["alone", "handle_callback", "handle_callback_async", "resume", "resume_async"]
 
 Invoke: TypeAlias = Callable[[Current, Callable[[], Any]], Any]
 EventPayloadT = TypeVar("EventPayloadT")
@@ -180,6 +181,16 @@ def _take(state: State, owner: object) -> None:
     _refuse_inside(state)
     if _moving.setdefault(id(state), owner) is not owner:
         raise _conflict(state, "while another call moves the same objects", "or load a copy of your own")
+
+
+@contextmanager
+def alone(state: State) -> Iterator[None]:
+    """For whoever changes a run from outside of the drivers: nobody else moves the same objects meanwhile."""
+    _take(state, object())
+    try:
+        yield
+    finally:
+        del _moving[id(state)]
 
 
 def _refuse_inside(state: State) -> None:

@@ -17,7 +17,9 @@
     │  ├─ StaleCallbackError        the stop that it was meant for has passed
     │  ├─ InvalidPayloadError       the payload has faults, one line each
     │  ├─ RefusedError              the handler's own refusal
+    │  ├─ PausedError               the run is paused, and takes no callbacks until it is unpaused
     │  └─ WorkflowFinishedError     the run is over
+    ├─ ControlError                 pause, cancel, goto ... can't be done to this run now; nothing changed
     ├─ FinalError                   raised by actions: trying again would not help
     └─ ConflictError                the run was, or is being, moved by somebody else
 
@@ -38,12 +40,14 @@ __all__ = [
     "AmbiguousCallbackError",
     "CallbackError",
     "ConflictError",
+    "ControlError",
     "DefinitionError",
     "FinalError",
     "FlowstmtError",
     "InvalidPayloadError",
     "NotWaitingError",
     "ParallelError",
+    "PausedError",
     "PositionError",
     "RefusedError",
     "SetupError",
@@ -209,8 +213,19 @@ class RefusedError(CallbackError):
     """
 
 
+class PausedError(CallbackError):
+    """The run is paused, and takes no callbacks meanwhile: hand it in once more when the run has been unpaused."""
+
+
 class WorkflowFinishedError(CallbackError):
     """The run is over and takes no more callbacks."""
+
+
+class ControlError(FlowstmtError):
+    """``pause``, ``unpause``, ``cancel``, ``goto``, ``retry_now`` or ``set_data`` can't be done to this run now.
+
+    Data and state are as they were, byte for byte. What may be done when is in ``flowstmt.control.LEGALITY``.
+    """
 
 
 class FinalError(FlowstmtError):

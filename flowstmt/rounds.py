@@ -29,6 +29,8 @@ from flowstmt.core.state import (
     AFTER_TEARDOWN,
     OVER,
     PENDING_SETUP,
+    RUN_PAUSED,
+    RUN_RESUMING,
     SETUP_ERROR,
     ErrorInfo,
     State,
@@ -54,9 +56,17 @@ logger = logging.getLogger("flowstmt.rounds")
 def resume_rounds(run: Run, max_steps: int) -> Asks:
     """All rounds that a run can do by itself, at most ``max_steps`` actions; returns its status.
 
-    A round is entered after its action, so what changed outside meanwhile is seen before anything runs.
+    A round is entered after its action, so what changed outside meanwhile is seen before anything runs. A run that is paused
+    stays as it is.
     """
+    if run.state.status is RUN_PAUSED:
+        return _nothing(run)
     return (_rounds_beside if run.program.has_concurrent else _rounds)(run, max_steps)
+
+
+def _nothing(run: Run) -> Asks:
+    return run.state.status
+    yield
 
 
 def _begin(run: Run) -> Asks:
@@ -68,7 +78,8 @@ def _begin(run: Run) -> Asks:
     else:
         machine.begin()
         now = run.clock()
-        if machine.settle(now):
+        # What was done to the run from outside may have made a condition true: it is due, and here it turns out whether it is.
+        if machine.settle(now) or (run.state.status is RUN_RESUMING and machine.turn is None):
             yield from run.checkpoint(AFTER_RESUME, now)
     if machine.outside_work(run.tried) is not None:
         yield from _outside(run)

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from typing import Any, Self
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -999,19 +998,6 @@ def test_what_the_sync_driver_can_not_await_is_closed_and_told() -> None:
         StepError, match="action at 'a' returned a coroutine, which a sync driver can't await: use resume_async"
     ):
         resume(workflow, state)
-
-
-def test_a_run_that_is_paused_is_not_moved() -> None:
-    """Nothing pauses runs yet, but the word is in the state format: a state that says so must not run all the same."""
-    order, state = Order(), State.new("run-1", "Order", NOW)
-    document = orjson.loads(dump(order, state))
-    document["state"]["status"] = "Paused"
-    order, state = load(Order, orjson.dumps(document))
-    before = dump(order, state)
-    for move in (lambda: resume(order, state, now=NOW), lambda: handle_callback("paid", order, state, now=NOW)):
-        with pytest.raises(StateError, match="run 'run-1' is Paused: nothing in this version of flowstmt moves it"):
-            move()
-    assert dump(order, state) == before
 
 
 class UnprintableError(Exception):

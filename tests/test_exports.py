@@ -39,6 +39,8 @@ TREE = {
     "WorkflowFinishedError": "CallbackError",
     "FinalError": "FlowstmtError",
     "ConflictError": "FlowstmtError",
+    "ControlError": "FlowstmtError",
+    "PausedError": "CallbackError",
 }
 
 

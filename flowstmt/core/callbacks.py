@@ -14,12 +14,13 @@ from difflib import get_close_matches
 from flowstmt.core.nodes import Node
 from flowstmt.core.program import Program
 from flowstmt.core.renames import Renames
-from flowstmt.core.state import EXECUTING, OVER, RESUMING, WAITING_EVENT, CallbackRequest, State, Thread
+from flowstmt.core.state import EXECUTING, OVER, RESUMING, RUN_PAUSED, WAITING_EVENT, CallbackRequest, State, Thread
 from flowstmt.core.statements import On
 from flowstmt.errors import (
     AmbiguousCallbackError,
     CallbackError,
     NotWaitingError,
+    PausedError,
     StaleCallbackError,
     UnknownEventError,
     WorkflowFinishedError,
@@ -28,13 +29,16 @@ from flowstmt.errors import (
 
 __all__ = ["accept"]
 
+_CLOSED = OVER | {RUN_PAUSED}
+"""The statuses of a run that takes no callbacks."""
+
 
 def accept(program: Program, state: State, request: CallbackRequest) -> tuple[Thread, Node]:
     """The thread that a request is for and the node of its event. Changes nothing; raises a ``CallbackError``."""
     _check_request(state, request)
     if program.renames is not None:
         request = _with_present_id(program.renames, request)
-    if state.status not in OVER and (request.name in program.events or program.renames is not None):
+    if state.status not in _CLOSED and (request.name in program.events or program.renames is not None):
         waiting = _meant(program, state, request)
         if len(waiting) == 1:
             return waiting[0]
@@ -62,6 +66,11 @@ def _refusal(program: Program, state: State, request: CallbackRequest) -> Callba
     run, name = f"run {state.run_id!r}", quoted(request.name)
     if state.status in OVER:
         return WorkflowFinishedError(f"{run}: event {name} refused: the run is {state.status} and takes no more callbacks")
+    if state.status is RUN_PAUSED:
+        return PausedError(
+            f"{run}: event {name} refused: the run is paused, and takes no callbacks. Hand it in once more when it has been "
+            "unpaused"
+        )
     nodes = program.events.get(request.name, [])
     if not nodes:
         nodes = _once_called(program, request.name)

@@ -80,6 +80,16 @@ class Endings(Joins):
         if self._agenda is not None:
             self._agenda.wake(thread)
 
+    def end_all(self, exit_: Exit) -> None:
+        """Somebody outside tells the run to end: main with this exit, all other threads as well."""
+        for each in self.state.threads:
+            if each.status is ENDED:
+                continue
+            waits = each.status is WAITING_EVENT
+            mark_ending(each, self.program.by_name, exit_ if each.name == MAIN else CANCEL)
+            if waits and each.status is not WAITING_EVENT:
+                each.events = self._closed(each, None)
+
     def _fail_run(self, thread: Thread, exit_: Exit) -> None:
         """A thread that nobody waits for has failed for good, and with it the run."""
         why = f"thread {thread.id!r} failed"

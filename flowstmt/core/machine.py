@@ -38,6 +38,7 @@ from flowstmt.core.state import (
     MAIN,
     OVER,
     RESUMING,
+    RUN_PAUSED,
     RUN_RESUMING,
     RUN_WAITING,
     SET_UP,
@@ -83,12 +84,6 @@ class Machine(Outcomes):
 
     def begin(self) -> None:
         """Check that the state fits the definition, before anything runs. Raises ``StateError``, and changes nothing then."""
-        status = self.state.status
-        if status is not RUN_RESUMING and status is not RUN_WAITING:
-            raise StateError(
-                f"run {self.state.run_id!r} is {status}: nothing in this version of flowstmt moves it. Whatever gave it "
-                "that status has to take it back"
-            )
         self._agenda = None
         self._begun = None
         self.rename()
@@ -125,9 +120,10 @@ class Machine(Outcomes):
             if thread.name != MAIN:
                 restored.append((thread, "arg", self._restored(by_name[thread.name], thread.arg, f"{path}.arg")))
             for k, frame in enumerate(thread.frames):
-                if by_name[frame.statement].kind is not ForEach:
+                node = by_name.get(frame.statement)
+                if node is None or node.kind is not ForEach:  # None: it was told to end before it began
                     continue
-                item = self._restored(by_name[frame.statement], frame.item, f"{path}.frames[{k}].item")
+                item = self._restored(node, frame.item, f"{path}.frames[{k}].item")
                 restored.append((frame, "item", item))
         begun = self._begun = self._begun if self._begun is not None else []
         for owner, key, value in (*restored, (self.state, "raw", False)):
@@ -259,6 +255,9 @@ class Machine(Outcomes):
         state.revision += 1
         if agenda is not None:
             agenda.revision += 1
+        if state.status is RUN_PAUSED:
+            state.wake_at = None
+            return
         if self.turn is not None:
             state.status = RUN_RESUMING
             state.wake_at = now

@@ -7,13 +7,26 @@ parking the thread and answering None. Adding a statement that neither parks nor
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
+from flowstmt.core.agenda import Agenda
 from flowstmt.core.endings import Endings
 from flowstmt.core.fanout import Map, Parallel
+from flowstmt.core.journal import keep, roll_back
 from flowstmt.core.nodes import Compensation, End, FinallyEnd, Leave, Node, RunEnd, Unwind
 from flowstmt.core.recovery import Fail, Saga, Try
-from flowstmt.core.state import EXECUTING, MAIN, WAITING_CONDITION, WAITING_EVENT, WAITING_TIME, ErrorInfo, Frame, Thread
+from flowstmt.core.state import (
+    EXECUTING,
+    MAIN,
+    RESUMING,
+    WAITING_CONDITION,
+    WAITING_EVENT,
+    WAITING_TIME,
+    ErrorInfo,
+    Frame,
+    Thread,
+)
 from flowstmt.core.statements import For, ForEach, Go, If, Join, Return, Sleep, Statement, Step, Switch, Wait, WaitFor
 from flowstmt.core.unwinding import pending_exit
 from flowstmt.errors import DefinitionError, FinalError, quoted, said
@@ -38,6 +51,33 @@ class Moves(Endings):
                 self._park(thread, node, EXECUTING)
                 return
             node = _ARRIVE[node.kind](self, thread, node)
+
+    def put(self, thread: Thread, node: Node, frames: list[Frame], now: datetime) -> None:
+        """Let a thread stand at a stop as if it had just got there, inside of ``frames``.
+
+        What it waited for is given up. Raises with the state as it was.
+        """
+        threads = self.state.threads
+        self._now, self._journal, self._agenda = now, [], Agenda(self.state, self.program.by_name)
+        before = len(threads)
+        keep(self._journal, thread)
+        try:
+            if thread.status is WAITING_EVENT:
+                thread.events = self._closed(thread, None)
+            if thread.status is not RESUMING:
+                thread.status = RESUMING
+            thread.since, thread.attempt, thread.error = now, 1, None
+            self._frames = frames
+            if node.kind is Step:
+                self._park(thread, node, EXECUTING)
+            else:
+                _ARRIVE[node.kind](self, thread, node)
+        except BaseException:
+            del threads[before:]
+            roll_back(self._journal)
+            raise
+        finally:
+            self._agenda = None
 
     def _onwards(self, thread: Thread) -> Node | None:
         by_name = self.program.by_name

@@ -149,7 +149,7 @@ RUN_TRANSITIONS: Mapping[WorkflowStatus, Mapping[WorkflowStatus, str]] = {
         RUN_CANCELLED: "it was told to end, and has",
         RUN_PAUSED: "is paused",
     },
-    RUN_PAUSED: {RUN_RESUMING: "is unpaused"},
+    RUN_PAUSED: {RUN_RESUMING: "is unpaused, or cancelled"},
     RUN_FINISHED: {},
     RUN_FAILED: {},
     RUN_CANCELLED: {},

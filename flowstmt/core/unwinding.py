@@ -75,7 +75,8 @@ def mark_ending(thread: Thread, by_name: Mapping[str, Node], exit_: Exit) -> Non
         thread.frames = [*frames[:-1], replace(frames[-1], exit=exit_)]
     else:
         thread.frames = [*frames, Frame(thread.position, exit=exit_)]
-    thread.status = RESUMING
+    if thread.status is not RESUMING:
+        thread.status = RESUMING
     thread.event = None
     thread.due_at = None
     thread.attempt = 1

@@ -22,6 +22,7 @@ from flowstmt.core.state import (
     ENDED,
     OVER,
     RESUMING,
+    RUN_PAUSED,
     SET_UP,
     WAITING_CONDITION,
     WAITING_EVENT,
@@ -133,7 +134,8 @@ class Legal:
 
     ``callbacks`` are those that would be taken, whatever their handlers and payloads say. ``timers`` and ``conditions`` are
     what parked threads wait for. ``actions`` (whose turn is next first), ``moves`` and ``outside`` are what ``resume`` would
-    do by itself. Of a run that is over, nothing but teardowns can be left.
+    do by itself. Of a run that is over, nothing but teardowns can be left; of one that is paused, nothing but what its threads
+    wait for is told.
     """
 
     run_id: str
@@ -202,7 +204,7 @@ class _Reader:
 
     def legal(self) -> Legal:
         state = self.state
-        over = state.status in OVER
+        over, paused = state.status in OVER, state.status is RUN_PAUSED
         threads = [] if over else [thread for thread in state.threads if thread.status is not ENDED]
         waiting = [thread for thread in threads if thread.status is WAITING_EVENT]
         parked = [thread for thread in threads if thread.status is WAITING_CONDITION]
@@ -215,12 +217,25 @@ class _Reader:
             state.revision,
             self.now,
             state.wake_at,
-            tuple([self._callback(thread, node) for thread in waiting for node in self._events(thread) if node.kind is On]),
+            tuple(
+                [
+                    self._callback(thread, node)
+                    for thread in (() if paused else waiting)
+                    for node in self._events(thread)
+                    if node.kind is On
+                ]
+            ),
             tuple([timer for thread in threads for timer in self._timers(thread)]),
             tuple([self._condition(thread, living) for thread in parked]),
-            () if over else tuple([self._action(thread) for thread in self.machine.executing()]),
-            tuple([LegalMove(thread.id, thread.position, thread.event) for thread in threads if thread.status is RESUMING]),
-            tuple([outside for thread in state.threads for outside in _outside(thread)]),
+            () if over or paused else tuple([self._action(thread) for thread in self.machine.executing()]),
+            tuple(
+                [
+                    LegalMove(thread.id, thread.position, thread.event)
+                    for thread in (() if paused else threads)
+                    if thread.status is RESUMING
+                ]
+            ),
+            tuple([outside for thread in (() if paused else state.threads) for outside in _outside(thread)]),
         )
 
     def _events(self, thread: Thread) -> list[Node]:

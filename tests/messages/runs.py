@@ -25,10 +25,8 @@ from flowstmt import (
     Wait,
     WaitFor,
     current,
-    dump,
     handle_callback,
     handle_callback_async,
-    load,
     resume,
     resume_async,
 )
@@ -375,13 +373,6 @@ for _title, _call in dict[str, Callable[[], Any]](
     }
 ).items():
     ARGUMENTS.add(_title, _call)
-
-
-@ARGUMENTS.row
-def a_run_in_a_status_that_nothing_moves() -> None:
-    workflow = order(_NOTHING)
-    blob = dump(workflow, new()).replace(b'"Resuming"', b'"Paused"', 1)
-    resume(*load(type(workflow), blob))
 
 
 @ARGUMENTS.row

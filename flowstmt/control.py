@@ -1,0 +1,471 @@
+"""What people may do to a run from outside: pause it, end it, move a thread, try again at once, change its data.
+
+Rules:
+
+1. Nothing is run here. State and data change in memory; whoever calls saves them, as after ``handle_callback``, and calls
+   ``resume``. Each action raises ``revision`` by one, brings status and ``wake_at`` up to date, and leaves a note.
+2. What is refused changes nothing, byte for byte: a ``ControlError`` says why. What may be done when is in ``LEGALITY``;
+   what else has to hold is in ``CONDITIONS``.
+3. What is left is a state that a run could have got into by itself. Nothing in the machine knows of these functions.
+
+What this module must not know: who is allowed to call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic_core import from_json
+
+from flowstmt.backup import MISSING
+from flowstmt.core.events import NEEDS_TEARDOWN
+from flowstmt.core.machine import Machine
+from flowstmt.core.nodes import FANOUT, STOPS, Compensation, Node, RunEnd
+from flowstmt.core.recovery import Finally, Saga, Try
+from flowstmt.core.state import (
+    ENDED,
+    EXECUTING,
+    MAIN,
+    OVER,
+    RUN_CANCELLED,
+    RUN_FAILED,
+    RUN_FINISHED,
+    RUN_PAUSED,
+    RUN_RESUMING,
+    RUN_WAITING,
+    SETUP_ERROR,
+    TEARDOWN_ERROR,
+    WAITING_CONDITION,
+    WAITING_TIME,
+    Frame,
+    State,
+    Thread,
+    WaitEvent,
+    WorkflowStatus,
+    aware,
+)
+from flowstmt.core.statements import Sleep
+from flowstmt.core.unwinding import CANCEL, is_undoing
+from flowstmt.drive import Workflow, alone
+from flowstmt.errors import ControlError, StateError, a_kind_of, quoted
+from flowstmt.fields import fields_of
+from flowstmt.run import CODEC, Run
+
+__all__ = ["CONDITIONS", "LEGALITY", "cancel", "goto", "pause", "retry_now", "set_data", "unpause"]
+
+_ENDING = "is Resuming, until it is Cancelled"
+_SAME = "stays Paused"
+_DUE = "is Resuming or Waiting, as its threads are"
+_OUTSIDE = "stays as it is: only teardowns are left to be tried again"
+
+LEGALITY: Mapping[str, Mapping[WorkflowStatus, str]] = {
+    "pause": {RUN_RESUMING: "is Paused", RUN_WAITING: "is Paused"},
+    "unpause": {RUN_PAUSED: _DUE},
+    "cancel": {RUN_RESUMING: _ENDING, RUN_WAITING: _ENDING, RUN_PAUSED: _ENDING},
+    "goto": {RUN_RESUMING: _DUE, RUN_WAITING: _DUE, RUN_PAUSED: _SAME},
+    "retry_now": {
+        RUN_RESUMING: _DUE,
+        RUN_WAITING: _DUE,
+        RUN_PAUSED: _SAME,
+        RUN_FINISHED: _OUTSIDE,
+        RUN_FAILED: _OUTSIDE,
+        RUN_CANCELLED: _OUTSIDE,
+    },
+    "set_data": {RUN_RESUMING: _DUE, RUN_WAITING: _DUE, RUN_PAUSED: _SAME},
+}
+"""What may be done to a run of which status, and what becomes of it. What is not in here is refused."""
+
+CONDITIONS: Mapping[str, str] = {
+    "cancel": "it has not been cancelled before, and has not failed",
+    "goto": (
+        "the thread lives, is not told to end, undoes nothing and has no branches that live; the position is a stop of its "
+        "own, inside of nothing that the thread is not inside of"
+    ),
+    "retry_now": "a thread waits for its next attempt, or an event could not be set up or torn down",
+    "set_data": "the fields are saved ones, and the values fit their types",
+}
+"""What else has to hold."""
+
+
+def pause(workflow: Workflow, state: State, *, by: str = "", reason: str = "", now: datetime | None = None) -> None:
+    """Stop a run until ``unpause``: ``resume`` returns ``Paused`` and does nothing, and callbacks are a ``PausedError``.
+
+    Save it as after a callback. Time goes on meanwhile: what has become due is done after ``unpause``. The definition is not
+    looked at, so a run whose definition is broken can be paused as well. Raises ``ControlError``.
+
+    >>> from dataclasses import dataclass
+    >>> from flowstmt import State, Step, pause, resume, unpause
+    >>> @dataclass
+    ... class Hello:
+    ...     said: str = ""
+    ...
+    ...     def definition(self):
+    ...         return Step("say", lambda: "hello", into="said")
+    >>> hello, state = Hello(), State.new("r1", "Hello")
+    >>> pause(hello, state, by="ann", reason="wait for the fix")
+    >>> resume(hello, state)
+    <WorkflowStatus.Paused: 'Paused'>
+    >>> unpause(hello, state, by="ann")
+    >>> resume(hello, state)
+    <WorkflowStatus.Finished: 'Finished'>
+    """
+    _check(state, by=by, reason=reason)
+    with alone(state):
+        _refuse_status("pause", state)
+        at = datetime.now(UTC) if now is None else aware(now, f"run {state.run_id!r}: now")
+        _note(state, at, "paused", by, reason, f"it was {state.status}")
+        state.status = RUN_PAUSED
+        state.wake_at = None
+        state.revision += 1
+
+
+def unpause(workflow: Workflow, state: State, *, by: str = "", reason: str = "", now: datetime | None = None) -> None:
+    """Let a run that was paused go on. Raises ``ControlError``, and ``PositionError`` if it no longer fits its definition."""
+    with _control("unpause", workflow, state, by, reason, now) as (machine, at):
+        _note(state, at, "unpaused", by, reason, "it was Paused")
+        state.status = RUN_RESUMING
+        _bring_up_to_date(machine, at)
+
+
+def cancel(workflow: Workflow, state: State, reason: str, *, by: str = "", now: datetime | None = None) -> None:
+    """Tell a run to end: ``resume`` then tears down, runs what stands in ``finally_``, undoes, and returns ``Cancelled``.
+
+    What has ``compensate`` is undone, the newest first; ``compensation_plan`` says what that is. A thread that is in a
+    ``finally_``, or undoing something, finishes that first. ``state.error`` has the reason. A paused run is unpaused by it.
+    Raises ``ControlError``.
+
+    >>> from dataclasses import dataclass
+    >>> from flowstmt import On, State, Wait, cancel, resume
+    >>> @dataclass
+    ... class Order:
+    ...     def definition(self):
+    ...         return Wait("payment", On("paid"))
+    >>> order, state = Order(), State.new("r1", "Order")
+    >>> resume(order, state)
+    <WorkflowStatus.Waiting: 'Waiting'>
+    >>> cancel(order, state, "out of stock", by="ann")
+    >>> resume(order, state), state.error.message
+    (<WorkflowStatus.Cancelled: 'Cancelled'>, 'out of stock')
+    """
+    with _control("cancel", workflow, state, by, reason, now) as (machine, at):
+        threads = [thread for thread in state.threads if thread.status is not ENDED]
+        main = next(thread for thread in threads if thread.name == MAIN)
+        _refuse_second_end(state, main)
+        error = {"type": "Cancelled", "message": reason, "step": main.position, "attempts": 1}
+        stood = ", ".join(f"{thread.id} {_at(thread)}" for thread in threads[:20])
+        _note(state, at, "cancelled", by, reason, f"{stood}{' and others' if len(threads) > 20 else ''}")
+        if state.status is RUN_PAUSED:
+            state.status = RUN_RESUMING
+        machine.end_all({**CANCEL, "error": error})
+        machine.checkpoint(at)
+
+
+def goto(
+    workflow: Workflow,
+    state: State,
+    thread: str,
+    position: str,
+    *,
+    by: str = "",
+    reason: str = "",
+    now: datetime | None = None,
+) -> None:
+    """Move a thread to another stop of its own: it stands there as if it had just got there.
+
+    ``thread`` is its id, ``position`` the name of a Step, Wait or another statement at which threads stand. What it waited
+    for is given up: events of its old Wait are torn down, attempts begin anew. It keeps the items of the loops that both
+    stops are inside of; it can't get into a loop, ``Try`` or ``Saga`` that it is not inside of. Nothing is undone.
+    Raises ``ControlError``, and ``StepError`` if a callable of the statement raises.
+
+    >>> from dataclasses import dataclass
+    >>> from flowstmt import On, S, State, Step, Wait, goto, resume
+    >>> @dataclass
+    ... class Order:
+    ...     def definition(self):
+    ...         return S(Wait("payment", On("paid")), Step("ship", lambda: None))
+    >>> order, state = Order(), State.new("r1", "Order")
+    >>> resume(order, state)
+    <WorkflowStatus.Waiting: 'Waiting'>
+    >>> goto(order, state, "main", "ship", by="ann", reason="paid in cash")
+    >>> resume(order, state)
+    <WorkflowStatus.Finished: 'Finished'>
+    """
+    with _control("goto", workflow, state, by, reason, now) as (machine, at):
+        moved = _thread(machine, "goto", thread)
+        node = _stop(machine, moved, position)
+        frames = _kept(machine, moved, node)
+        before = replace(moved)
+        machine.put(moved, node, frames, at)
+        _note(state, at, "moved", by, reason, f"{_at(before)}, now at {node.name!r}", before)
+        _bring_up_to_date(machine, at)
+
+
+def retry_now(
+    workflow: Workflow,
+    state: State,
+    thread: str | None = None,
+    *,
+    by: str = "",
+    reason: str = "",
+    now: datetime | None = None,
+) -> None:
+    """End the backoff of a thread, or of all: the next attempt is made by the next ``resume``.
+
+    Setups and teardowns that failed are due at once, too. Raises ``ControlError`` if nothing waits for another attempt.
+    """
+    with _control("retry_now", workflow, state, by, reason, now) as (machine, at):
+        threads = [each for each in state.threads if thread is None or each.id == _present(machine, thread)]
+        retried = [each for each in threads if each.status is WAITING_TIME and _kind(machine, each) is not Sleep]
+        events = [(each, event) for each in threads for event in each.events if event.status in (SETUP_ERROR, TEARDOWN_ERROR)]
+        if not retried and not events:
+            whose = "no thread" if thread is None else f"thread {quoted(thread)}"
+            raise _refused(
+                state, "retry_now", f"{whose} waits for no other attempt" if thread else "nothing waits for another attempt"
+            )
+        what = [f"{each.id} {_at(each)}, attempt {each.attempt}" for each in retried]
+        what += [f"{_outside(event)} of event {event.name!r} of Wait {event.wait!r}" for _, event in events]
+        for each in retried:
+            each.status = EXECUTING
+            each.ready = state.revision + 1
+            each.due_at = None
+        for _, event in events:
+            event.due_at = at
+        _note(state, at, "retried", by, reason, "; ".join(what))
+        machine.checkpoint(at)
+
+
+def set_data(
+    workflow: Workflow,
+    state: State,
+    changes: Mapping[str, Any],
+    *,
+    by: str = "",
+    reason: str = "",
+    now: datetime | None = None,
+) -> None:
+    """Change fields of the workflow: all of ``changes`` or none.
+
+    Values are those of the fields' types, or the JSON that stands for them. The note says which fields, not what they held.
+    Conditions are asked again by the next ``resume``. Raises ``ControlError``.
+
+    >>> from dataclasses import dataclass
+    >>> from flowstmt import State, WaitFor, resume, set_data
+    >>> @dataclass
+    ... class Order:
+    ...     paid: int = 0
+    ...
+    ...     def definition(self):
+    ...         return WaitFor("payment", self.paid > 0)
+    >>> order, state = Order(), State.new("r1", "Order")
+    >>> resume(order, state)
+    <WorkflowStatus.Waiting: 'Waiting'>
+    >>> set_data(order, state, {"paid": 100}, by="ann", reason="by cheque")
+    >>> resume(order, state)
+    <WorkflowStatus.Finished: 'Finished'>
+    """
+    with _control("set_data", workflow, state, by, reason, now) as (machine, at):
+        _set_fields(workflow, state, changes)
+        _note(state, at, "changed", by, reason, ", ".join(changes))
+        _bring_up_to_date(machine, at)
+
+
+# --- what all have in common ---
+
+
+@contextmanager
+def _control(
+    action: str, workflow: Workflow, state: State, by: str, reason: str, now: datetime | None
+) -> Iterator[tuple[Machine, datetime]]:
+    """The machine of a run that may be acted upon, and the instant. What the body raises leaves the state as it was."""
+    _check(state, by=by, reason=reason)
+    with alone(state):
+        _refuse_status(action, state)
+        run = Run(workflow, state, None, now, None)
+        machine = run.machine
+        machine.turn = None
+        if state.status not in OVER:
+            machine.begin()
+        try:
+            yield machine, run.clock()
+        except BaseException:
+            machine.take_back_begin()
+            raise
+
+
+def _check(state: State, **texts: Any) -> None:
+    if not isinstance(state, State):
+        raise StateError(f"expected a State, not {a_kind_of(state)}: these functions take the workflow first, then its state")
+    for name, text in texts.items():
+        if not isinstance(text, str) or text.encode("utf-8", "ignore").decode() != text:
+            raise StateError(f"run {state.run_id!r}: {name} must be a text, not {quoted(text)}")
+
+
+def _refused(state: State, action: str, why: str) -> ControlError:
+    return ControlError(f"run {state.run_id!r}: {action} refused: {why}. Nothing was changed")
+
+
+def _refuse_status(action: str, state: State) -> None:
+    legal = LEGALITY[action]
+    if state.status not in legal:
+        wanted = " or ".join(legal)
+        raise _refused(state, action, f"the run is {state.status}, and has to be {wanted}")
+
+
+def _note(state: State, at: datetime, note: str, by: str, reason: str, what: str, thread: Thread | None = None) -> None:
+    """Tell people who did what, when and why."""
+    entry: dict[str, Any] = {"note": note}
+    if thread is not None:
+        entry |= {"thread": thread.id, "step": thread.position, "birth": thread.birth, "pc": thread.pc}
+    state.notes = [*state.notes, {**entry, "at": at.isoformat(), "by": by, "what": what, "reason": reason}]
+
+
+def _bring_up_to_date(machine: Machine, at: datetime) -> None:
+    """The checkpoint of an action after which conditions may hold: only ``resume`` asks them, so the run is due."""
+    machine.checkpoint(at)
+    state = machine.state
+    if state.status is RUN_WAITING and any(thread.status is WAITING_CONDITION for thread in state.threads):
+        state.status = RUN_RESUMING
+        state.wake_at = at
+
+
+def _at(thread: Thread) -> str:
+    return f"{thread.status} at {thread.position!r}" if thread.position else "about to start"
+
+
+def _outside(event: WaitEvent) -> str:
+    return "teardown" if event.status in NEEDS_TEARDOWN else "setup"
+
+
+def _kind(machine: Machine, thread: Thread) -> type[Any]:
+    return machine.program.by_name[thread.position].kind
+
+
+# --- cancel ---
+
+
+def _refuse_second_end(state: State, main: Thread) -> None:
+    for frame in main.frames:
+        exit_ = frame.exit
+        if exit_ is None or not (exit_.get("sticky") or (frame.statement == MAIN and is_undoing(exit_))):
+            continue
+        how = "has been cancelled already" if exit_["exit"] == "cancel" else "has failed already"
+        raise _refused(state, "cancel", f"the run {how}, and is on its way to its end: resume it")
+
+
+# --- goto ---
+
+
+def _present(machine: Machine, thread_id: str) -> str:
+    renames = machine.program.renames
+    return (renames and renames.thread_id(thread_id)) or thread_id
+
+
+def _thread(machine: Machine, action: str, thread_id: str) -> Thread:
+    state = machine.state
+    live = [thread for thread in state.threads if thread.status is not ENDED]
+    found = next((thread for thread in live if thread.id == thread_id or thread.id == _present(machine, thread_id)), None)
+    if found is None:
+        ids = ", ".join(repr(thread.id) for thread in live[:20])
+        raise _refused(state, action, f"no thread {quoted(thread_id)} lives; these do: {ids}")
+    return found
+
+
+def _stop(machine: Machine, thread: Thread, position: str) -> Node:
+    """The stop that a thread is to be moved to."""
+    state, program = machine.state, machine.program
+    who = f"thread {thread.id!r}"
+    if thread.position and _kind(machine, thread) in (Compensation, RunEnd, Saga):
+        raise _refused(state, "goto", f"{who} is {_at(thread)}, where it ends or undoes what was done")
+    if any(frame.exit is not None and frame.exit.get("sticky") for frame in thread.frames):
+        raise _refused(state, "goto", f"{who} has been told to end")
+    if thread.position and _kind(machine, thread) in FANOUT and thread.frames[-1].data["live"]:
+        raise _refused(
+            state,
+            "goto",
+            f"{who} is {_at(thread)}, whose branches live, and they would be left without it: move those, or cancel the run",
+        )
+    name = position if program.renames is None else program.renames.statements.get(position, position)
+    node = program.by_name.get(name)
+    stops = [known for known, each in program.by_name.items() if each.kind in STOPS and each.thread_name == thread.name]
+    if node is None or node.kind not in STOPS:
+        close = get_close_matches(str(position), stops, 1)
+        meant = f". Did you mean {close[0]!r}?" if close else ""
+        found = "the definition has no such statement" if node is None else f"no thread stands at {node.label}"
+        raise _refused(state, "goto", f"position {quoted(position)}: {found}{meant}")
+    if node.thread_name != thread.name:
+        raise _refused(
+            state, "goto", f"{node.label} is in the thread of {node.thread_name!r}, and {who} is one of {thread.name!r}"
+        )
+    return node
+
+
+def _kept(machine: Machine, thread: Thread, node: Node) -> list[Frame]:
+    """The frames that a thread keeps on its way to a stop: those of what both are inside of."""
+    wanted = node.frames[:-1] if node.kind in FANOUT else node.frames
+    names = tuple([frame.statement for frame in thread.frames])
+    if names[: len(wanted)] != wanted:
+        lacking = next(name for i, name in enumerate(wanted) if names[i : i + 1] != (name,))
+        label = machine.program.by_name[lacking].label
+        raise _refused(
+            machine.state,
+            "goto",
+            f"{node.label} is inside {label}, and thread {thread.id!r} is not: let it get there by itself, from a stop before",
+        )
+    ways_out = _finals(node)
+    # Whatever a body was left for is forgotten by who goes back into it.
+    return [
+        frame if frame.exit is None or frame.statement in ways_out else replace(frame, exit=None)
+        for frame in thread.frames[: len(wanted)]
+    ]
+
+
+def _finals(node: Node) -> set[str]:
+    """The Try statements in whose Finally a stop is."""
+    found: set[str] = set()
+    inner, around = node, node.parent
+    while around is not None and around is not node.go:
+        if around.kind is Try and inner.kind is Finally:
+            found.add(around.name)
+        inner, around = around, around.parent
+    return found
+
+
+# --- set_data ---
+
+
+def _set_fields(workflow: Any, state: State, changes: Mapping[str, Any]) -> None:
+    if not isinstance(changes, Mapping) or not changes:
+        raise _refused(state, "set_data", f"changes must be fields and their values, not {a_kind_of(changes)}")
+    fields = fields_of(type(workflow))
+    faults: list[str] = []
+    values: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name not in fields.names:
+            kind = "is transient, and not saved" if name in fields.transient else "is no field"
+            faults.append(f"{quoted(name)} {kind}")
+            continue
+        try:
+            values[name] = CODEC.for_field(value, workflow, name)
+        except ValueError as error:
+            faults.append(f"{name!r}: {error}")
+    if faults:
+        raise _refused(state, "set_data", f"{type(workflow).__name__}: {'; '.join(faults)}")
+    before = {name: getattr(workflow, name, MISSING) for name in values}
+    for name, value in values.items():
+        object.__setattr__(workflow, name, value)
+    try:
+        # A class may refuse in its __init__ what its types allow: then nobody could load the run any more.
+        blob = fields.to_json(workflow)
+        fields.from_json(blob, from_json(blob))
+    except StateError as error:
+        for name, value in before.items():
+            if value is MISSING:
+                object.__delattr__(workflow, name)
+            else:
+                object.__setattr__(workflow, name, value)
+        raise _refused(state, "set_data", f"{error}") from error.__cause__
