@@ -2,7 +2,8 @@
 
 Rules:
 
-1. Renamed is what the definition is looked up by: positions, frames, names and ids of threads, events and their waits.
+1. Renamed is what the definition is looked up by: positions, frames and the catches that they name, names and ids of
+   threads, events and their waits, and steps that are to be undone.
 2. Kept is what the world outside was given: the request of an event, and ``birth`` and ``pc``, so that an idempotency key
    is the same before and after.
 3. A renaming can be taken back, to the last name: whoever refuses a state or a callback leaves no trace.
@@ -62,6 +63,8 @@ class Renames:
         ids: dict[str, str] = {}
         for thread in state.threads:
             self._thread(thread, undo, ids)
+        if any(self._step(record) for record in state.undo):
+            _put(undo, state, "undo", [{**record, "step": self._step(record) or record["step"]} for record in state.undo])
         seen: dict[str, str] = {}
         for thread, old in zip(state.threads, before, strict=True) if undo else ():
             if thread.status is ENDED:
@@ -87,9 +90,27 @@ class Renames:
         before = f"{ids.get(parent, parent)}/" if outer else ""
         return f"{before}{self.statements.get(name, name)}{colon}{key}"
 
+    def _step(self, record: Any) -> str | None:
+        """The present name of a step that is to be undone."""
+        return self.statements.get(record["step"])
+
+    def _position(self, position: str) -> str | None:
+        """The present name of what a thread stands at: a statement, or what undoes one."""
+        name, colon, rest = position.partition(":")
+        present = self.statements.get(name)
+        return None if present is None else f"{present}{colon}{rest}"
+
+    def _exit(self, exit_: Any) -> Any:
+        """An exit that names the catch by which it is to be taken, if the Try of that has another name now."""
+        if exit_ is None or "catch" not in exit_:
+            return None
+        catch = exit_["catch"]
+        present = self.statements.get(catch["try"])
+        return None if present is None else {**exit_, "catch": {**catch, "try": present}}
+
     def _thread(self, thread: Thread, undo: Undo, ids: dict[str, str]) -> None:
         names = self.statements
-        _put(undo, thread, "position", names.get(thread.position))
+        _put(undo, thread, "position", self._position(thread.position))
         _put(undo, thread, "name", names.get(thread.name))
         old, present = thread.id, self._own_id(thread, ids)
         ids[old] = present
@@ -98,21 +119,22 @@ class Renames:
         if thread.parent is not None:
             _put(undo, thread, "parent", ids.get(thread.parent) or self.thread_id(thread.parent))
         for frame in thread.frames:
-            _put(undo, frame, "statement", names.get(frame.statement))
+            _put(undo, frame, "statement", self._position(frame.statement))
+            _put(undo, frame, "exit", self._exit(frame.exit))
         if thread.event is not None:
             _put(undo, thread, "event", self.event(thread.position, thread.event))
         for event in thread.events:
             _put(undo, event, "wait", names.get(event.wait))
         taken = {(event.wait, event.name, event.request.pc) for event in thread.events}
         for event in thread.events:
-            present = self.event(event.wait, event.name)
+            name = self.event(event.wait, event.name)
             # Of two events that became one, the second is an event that the Wait has lost.
-            if present is not None and (event.wait, present, event.request.pc) not in taken:
-                taken.add((event.wait, present, event.request.pc))
-                _put(undo, event, "name", present)
+            if name is not None and (event.wait, name, event.request.pc) not in taken:
+                taken.add((event.wait, name, event.request.pc))
+                _put(undo, event, "name", name)
 
 
-def _put(undo: Undo, owner: Any, key: str, present: str | None) -> None:
+def _put(undo: Undo, owner: Any, key: str, present: Any) -> None:
     if present is not None:
         undo.append((owner, key, getattr(owner, key)))
         setattr(owner, key, present)

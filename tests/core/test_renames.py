@@ -16,6 +16,7 @@ from flowstmt import (
     Case,
     Default,
     Event,
+    Fail,
     For,
     ForEach,
     Go,
@@ -37,6 +38,7 @@ from flowstmt import (
     StepError,
     Switch,
     Timeout,
+    Try,
     UnknownEventError,
     Wait,
     WaitFor,
@@ -48,7 +50,7 @@ from flowstmt import (
     resume,
 )
 from flowstmt.testing import START
-from tests.core.orders import HOUR, Tree, opened, saved, workflow
+from tests.core.orders import HOUR, Tree, nothing, opened, saved, workflow
 
 SECOND = timedelta(seconds=1)
 
@@ -150,6 +152,55 @@ def test_a_renamed_loop_goes_on_with_its_next_item():
         resume(work, state, now=START)
     assert work.log == ["a", "b"]
     assert state.status is WorkflowStatus.Finished
+
+
+def undone(charge: str, was: tuple[str, ...] = (), refund: int = 0) -> Tree:
+    """A step, and what undoes it; ``refund``: how often that fails."""
+
+    def tree(w: Any) -> Statement:
+        def undo() -> None:
+            w.log.append("undo")
+            if len(w.log) <= refund:
+                raise OSError("down")
+
+        return S(Step(charge, nothing, compensate=undo, was=was), Wait("w", On("go")), Fail("f", "no"))
+
+    return tree
+
+
+def test_a_renamed_step_is_undone_all_the_same():
+    work, state = opened(undone("new", ("old",)), saved(undone("old")))
+    handle_callback("go", work, state, now=START)
+    assert resume(work, state, now=START) == "Failed"
+    assert (work.log, state.undo) == (["undo"], [])
+
+
+def test_what_undoes_a_renamed_step_is_tried_again():
+    work, state = opened(undone("old", refund=1), saved(undone("old", refund=1)))
+    handle_callback("go", work, state, now=START)
+    resume(work, state, now=START)
+    assert state.threads[0].position == "old:compensate"
+    work, state = opened(undone("new", ("old",)), dump(work, state))
+    assert resume(work, state, now=START + HOUR) == "Failed"
+    assert (work.log, state.undo) == (["undo"], [])
+
+
+def test_a_failure_is_caught_by_the_try_that_was_to_take_it_whatever_it_is_called_now():
+    def tree(outer: str, inner: str, was: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())) -> Tree:
+        def fail() -> None:
+            raise OSError("down")
+
+        return lambda w: (
+            Try(outer, Try(inner, Step("s", fail), was=was[1]).finally_(Wait("w", On("e"))), was=was[0])
+            .catch(ValueError, Step("not this", w.say("not this")))
+            .catch(OSError, Step("caught", w.say("caught")))
+        )
+
+    work, state = opened(tree("new", "young", (("old",), ("older",))), saved(tree("old", "older")))
+    handle_callback("e", work, state, now=START)
+    assert b'"old"' not in dump(work, state)
+    assert resume(work, state, now=START) == "Finished"
+    assert work.log == ["caught"]
 
 
 def test_threads_of_a_renamed_go_keep_what_tells_them_apart_and_who_started_them():
