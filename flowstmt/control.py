@@ -24,6 +24,7 @@ from pydantic_core import from_json
 
 from flowstmt.backup import MISSING
 from flowstmt.core.events import NEEDS_TEARDOWN
+from flowstmt.core.exits import CANCEL, is_undoing
 from flowstmt.core.machine import Machine
 from flowstmt.core.nodes import FANOUT, STOPS, Compensation, Node, RunEnd
 from flowstmt.core.recovery import Finally, Saga, Try
@@ -50,7 +51,6 @@ from flowstmt.core.state import (
     aware,
 )
 from flowstmt.core.statements import Sleep
-from flowstmt.core.unwinding import CANCEL, is_undoing
 from flowstmt.drive import Workflow, alone
 from flowstmt.errors import ControlError, StateError, a_kind_of, quoted
 from flowstmt.fields import fields_of

@@ -8,6 +8,7 @@ what is to be undone. Where nobody has anything left to do all of this is one mo
 
 from __future__ import annotations
 
+from flowstmt.core.exits import CANCEL, Exit, is_undoing, mark_ending
 from flowstmt.core.joins import Joins
 from flowstmt.core.journal import keep
 from flowstmt.core.nodes import Node
@@ -26,7 +27,6 @@ from flowstmt.core.state import (
 )
 from flowstmt.core.statements import For, ForEach, Go
 from flowstmt.core.undoing import records_to_undo
-from flowstmt.core.unwinding import CANCEL, Exit, is_undoing, mark_ending
 
 __all__ = ["Endings"]
 

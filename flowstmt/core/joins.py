@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from flowstmt.core.exits import CANCEL, Exit, failure_exit
 from flowstmt.core.fanout import ALL, AtLeast, Map, Parallel, Percent
 from flowstmt.core.journal import keep
 from flowstmt.core.nodes import Node
@@ -30,7 +31,6 @@ from flowstmt.core.state import (
 )
 from flowstmt.core.statements import Step
 from flowstmt.core.undoing import Undoing
-from flowstmt.core.unwinding import CANCEL, Exit, failure_exit
 from flowstmt.errors import DefinitionError, ParallelError, a_kind_of, quoted, said
 
 if TYPE_CHECKING:

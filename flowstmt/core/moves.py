@@ -12,6 +12,7 @@ from typing import Any
 
 from flowstmt.core.agenda import Agenda
 from flowstmt.core.endings import Endings
+from flowstmt.core.exits import pending_exit
 from flowstmt.core.fanout import Map, Parallel
 from flowstmt.core.journal import keep, roll_back
 from flowstmt.core.nodes import Compensation, End, FinallyEnd, Leave, Node, RunEnd, Unwind
@@ -28,7 +29,6 @@ from flowstmt.core.state import (
     Thread,
 )
 from flowstmt.core.statements import For, ForEach, Go, If, Join, Return, Sleep, Statement, Step, Switch, Wait, WaitFor
-from flowstmt.core.unwinding import pending_exit
 from flowstmt.errors import DefinitionError, FinalError, quoted, said
 
 __all__ = ["Moves"]

@@ -14,6 +14,7 @@ from inspect import iscoroutine
 from typing import Any, TypeAlias
 
 from flowstmt.core.calls import annotation, parameters
+from flowstmt.core.exits import Exit, failure_exit
 from flowstmt.core.limits import timeout_fault
 from flowstmt.core.moves import Moves
 from flowstmt.core.nodes import Compensation, Node
@@ -31,7 +32,6 @@ from flowstmt.core.state import (
     Thread,
 )
 from flowstmt.core.statements import Go, Step
-from flowstmt.core.unwinding import Exit, failure_exit
 from flowstmt.errors import DefinitionError, message_of, said
 
 __all__ = ["Outcomes", "Verdict"]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from flowstmt.core.exits import pending_exit
 from flowstmt.core.fanout import Map, Parallel
 from flowstmt.core.nodes import EVENTS, FANOUT, STARTERS, STOPS, Compensation, Node, RunEnd
 from flowstmt.core.program import Program
@@ -26,7 +27,6 @@ from flowstmt.core.state import (
     ThreadStatus,
 )
 from flowstmt.core.statements import For, ForEach, Join, Sleep, Statement, Step, Wait, WaitFor
-from flowstmt.core.unwinding import pending_exit
 from flowstmt.errors import PositionError, StateError
 
 __all__ = ["check_positions"]

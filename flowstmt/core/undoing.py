@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowstmt.core.calls import annotation, parameters
+from flowstmt.core.exits import CANCEL
 from flowstmt.core.nodes import Node
 from flowstmt.core.state import (
     ENDED,
@@ -23,7 +24,7 @@ from flowstmt.core.state import (
     Thread,
     birth_of,
 )
-from flowstmt.core.unwinding import CANCEL, Unwinding
+from flowstmt.core.unwinding import Unwinding
 from flowstmt.errors import PositionError, said
 
 if TYPE_CHECKING:

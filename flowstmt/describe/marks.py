@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from flowstmt.core.exits import Exit, pending_exit
 from flowstmt.core.nodes import FANOUT, Compensation, Node, RunEnd
 from flowstmt.core.policies import Retry
 from flowstmt.core.positions import check_positions
@@ -19,7 +20,6 @@ from flowstmt.core.renames import Undo, take_back
 from flowstmt.core.state import ENDED, OVER, WAITING_TIME, ErrorInfo, State, Thread
 from flowstmt.core.statements import Sleep, Step, WaitFor
 from flowstmt.core.undoing import Record
-from flowstmt.core.unwinding import Exit, pending_exit
 from flowstmt.describe.subjects import Subject
 from flowstmt.errors import StateError, a_kind_of
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from flowstmt.core.exits import Exit
 from flowstmt.core.nodes import Node
 from flowstmt.core.state import State
 from flowstmt.core.statements import On
 from flowstmt.core.undoing import Record
-from flowstmt.core.unwinding import Exit
 from flowstmt.describe.kinds import DESCRIBED
 from flowstmt.describe.marks import Mark, standing
 from flowstmt.describe.payloads import schemas_of

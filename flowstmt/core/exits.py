@@ -1,0 +1,91 @@
+"""What a thread is leaving statements for, and how that is kept in its frames.
+
+Theory: an exit is plain JSON. A statement that takes a thread only for a while, a Finally or a Saga, keeps in its frame what
+goes on afterwards. A thread that is to leave, and has not moved yet, is ``Resuming`` and has a frame on top that bears its own
+position and the exit: that is how a failure is saved whose consequences could not be, and how a thread is told to end.
+
+A ``sticky`` exit ends the thread, whatever a Finally on the way says: cancellation, and what ends the run from elsewhere.
+
+What this module must not know: how threads move (``unwinding.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from flowstmt.core.nodes import Compensation, Node, RunEnd
+from flowstmt.core.recovery import Finally, Try
+from flowstmt.core.state import RESUMING, ErrorInfo, Frame, Thread
+
+__all__ = ["CANCEL", "Exit", "failure_exit", "is_undoing", "mark_ending", "pending_exit"]
+
+Exit: TypeAlias = dict[str, Any]
+"""What a thread is leaving for: ``exit`` is end, break, continue, return (``value``), failure (``error``, ``catch``) or
+cancel."""
+
+CANCEL: Exit = {"exit": "cancel", "sticky": True}
+
+
+def failure_exit(error: ErrorInfo, catch: dict[str, Any] | None) -> Exit:
+    """The exit of a failure, and which catch is to take it."""
+    found: Exit = {"exit": "failure", "error": {key: getattr(error, key) for key in ErrorInfo.__slots__}}
+    if catch is not None:
+        found["catch"] = catch
+    return found
+
+
+def is_undoing(exit_: Exit) -> bool:
+    """Whether what has been done is to be undone on this way out."""
+    return exit_["exit"] in ("failure", "cancel")
+
+
+def pending_exit(thread: Thread) -> Exit | None:
+    """What a thread is to unwind for, from its position on."""
+    frames = thread.frames
+    found: Exit | None = frames[-1].exit if frames and frames[-1].statement == thread.position else None
+    return found
+
+
+def mark_ending(thread: Thread, by_name: Mapping[str, Node], exit_: Exit) -> None:
+    """Tell a thread to end. Bodies of Finally and compensations are finished first: there the pending exit is replaced."""
+    frames = thread.frames
+    shield = _shield(thread, by_name)
+    if shield is not None:
+        if not (frames[shield].exit or {}).get("sticky"):
+            thread.frames = [*frames[:shield], replace(frames[shield], exit=exit_), *frames[shield + 1 :]]
+        return
+    if frames and frames[-1].statement == thread.position:
+        thread.frames = [*frames[:-1], replace(frames[-1], exit=exit_)]
+    else:
+        thread.frames = [*frames, Frame(thread.position, exit=exit_)]
+    if thread.status is not RESUMING:
+        thread.status = RESUMING
+    thread.event = None
+    thread.due_at = None
+    thread.attempt = 1
+    thread.error = None
+
+
+def _shield(thread: Thread, by_name: Mapping[str, Node]) -> int | None:
+    """The frame, the outermost one, of what nothing may interrupt."""
+    node = by_name.get(thread.position)
+    if node is None or not thread.frames:
+        return None
+    if node.kind is RunEnd:
+        return 0
+    names = [frame.statement for frame in thread.frames]
+    found = len(names) - 1 if node.kind is Compensation else None
+    # A compensation is called from the end of a Saga, wherever inside of it the step stands.
+    inner, around = (node, node.parent) if found is None else _of_saga(names[-1], by_name)
+    while around is not None and around is not inner.go:
+        if around.kind is Try and inner.kind is Finally:
+            found = names.index(around.name)
+        inner, around = around, around.parent
+    return found
+
+
+def _of_saga(name: str, by_name: Mapping[str, Node]) -> tuple[Node, Node | None]:
+    node = by_name[name]
+    return node, node.parent
