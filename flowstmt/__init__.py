@@ -45,6 +45,7 @@ from flowstmt.core.statements import (
     find,
     walk,
 )
+from flowstmt.core.waits import Every, When
 from flowstmt.current import Current, current
 from flowstmt.drive import Workflow, handle_callback, handle_callback_async, resume, resume_async
 from flowstmt.errors import (
@@ -106,6 +107,7 @@ __all__ = [
     "ErrorInfo",
     "Event",
     "EventStatus",
+    "Every",
     "Fail",
     "FinalError",
     "Finally",
@@ -150,6 +152,7 @@ __all__ = [
     "Wait",
     "WaitEvent",
     "WaitFor",
+    "When",
     "Workflow",
     "WorkflowFinishedError",
     "WorkflowStatus",

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from flowstmt.backup import Backup
 from flowstmt.core.callbacks import accept
+from flowstmt.core.events import open_event
 from flowstmt.core.nodes import Node
 from flowstmt.core.state import OVER, CallbackRequest, State, Thread, WaitEvent
 from flowstmt.core.statements import Event
@@ -49,18 +50,19 @@ def callback_round(run: Run, request: Request, payload: Any) -> Asks:
         raise
     now = run.clock()
     machine.turn = None
-    machine.fire(thread, node.name, now)
+    machine.take(thread, node, now)
     machine.checkpoint(now)
     return output
 
 
 def _event(run: Run, thread: Thread, node: Node) -> WaitEvent:
-    for event in thread.events:
-        if event.name == node.name and event.request.pc == thread.pc:
-            return event
+    found = open_event(thread, node)
+    if found is not None:
+        return found
     # The Wait has gained the event since it was reached: nothing was set up for it.
+    assert node.parent is not None  # an event stands in its Wait
     request = CallbackRequest(node.name, thread.id, thread.pc, thread.birth, run.state.run_id)
-    return WaitEvent(node.name, thread.position, request=request)
+    return WaitEvent(node.name, node.parent.name, request=request)
 
 
 def _handler_call(run: Run, event: WaitEvent, thread: Thread, node: Node, given: tuple[Any, ...], payload: Any) -> Ask:

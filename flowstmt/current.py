@@ -12,8 +12,11 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from flowstmt.core.names import in_scope
+from flowstmt.core.nodes import Node
+from flowstmt.core.open_waits import taken_here
 from flowstmt.core.program import Program
 from flowstmt.core.state import Frame, State, Thread, WaitEvent
+from flowstmt.core.statements import ForEach
 from flowstmt.errors import FlowstmtError
 
 __all__ = ["CURRENT", "Ask", "Caller", "Current", "Kind", "current"]
@@ -67,7 +70,7 @@ class Current:
         workflow: The workflow object; in a concurrent step the copy that its action reads.
         thread_id: The id of the thread for which the call is made; empty where it is for none, as in some saves.
         kind: ``action``, ``handler``, ``setup``, ``teardown`` or ``save``.
-        position: The name of the statement at which the thread stands; in a setup or teardown that of its Wait.
+        position: The name of the statement at which the thread stands; in a handler, setup or teardown that of its Wait.
         attempt: Counts the attempts at a step, from 1.
         now: The instant of the call, aware and in UTC: what was given to the driver as ``now``, or what the clock said.
     """
@@ -79,6 +82,7 @@ class Current:
         "_frames",
         "_go",
         "_scope",
+        "_taken",
         "attempt",
         "birth",
         "kind",
@@ -108,6 +112,7 @@ class Current:
         self._scope = ""
         self._arg = None
         self._event = ""
+        self._taken = 0
         self.thread_id = self.position = self.birth = ""
         self.pc = 0
         self.attempt = 1
@@ -119,13 +124,21 @@ class Current:
         if caller.event is not None:
             # The name that it had when the thread got here: a call made again after a renaming has the same key.
             self._event = caller.event.request.name
-        if caller.event is not None and caller.kind != "handler":
-            # A setup or teardown bears the name of the stop that it belongs to, which may have passed.
-            self.position, self.pc = caller.event.wait, caller.event.request.pc or 0
-            if self.pc != thread.pc:
-                return
-        node = caller.program.by_name.get(thread.position)
-        self._frames = thread.frames
+            self.position = caller.event.wait
+            if caller.kind == "handler":
+                # That of an event which stays may be called more than once at one stop.
+                self._taken = taken_here(thread)
+            else:
+                # A setup or teardown bears the name of the stop that it belongs to, which may have passed.
+                self.pc = caller.event.request.pc or 0
+                if caller.kind == "teardown" and self.pc != thread.pc:
+                    return
+        by_name = caller.program.by_name
+        node = by_name.get(self.position)
+        if thread.frames:
+            # The thread may be deep in the body of a case that stays: what is in there is none of its Wait's.
+            frames = thread.frames if caller.event is None or node is None else thread.frames[: len(node.frames)]
+            self._frames = [frame for frame in frames if frame.item is not None or _is_loop(by_name.get(frame.statement))]
         self._scope = "" if node is None else node.scope
         if node is not None and node.go is not None and node.go.own_item is not None:
             self._go, self._arg = thread.name, thread.arg
@@ -142,7 +155,8 @@ class Current:
         Hand it to the service that you call, so that it does the work once.
         """
         event = f":{self._event}" if self._event else ""
-        return f"{self.run_id}:{self.birth}:{self.pc}:{self.kind}{event}"
+        taken = f":{self._taken}" if self._taken else ""
+        return f"{self.run_id}:{self.birth}:{self.pc}:{self.kind}{event}{taken}"
 
     @property
     def deps(self) -> Any:
@@ -176,6 +190,11 @@ class Current:
             yield self._go, self._arg
         for frame in self._frames:
             yield frame.statement, frame.item
+
+
+def _is_loop(node: Node | None) -> bool:
+    """Whether the frame of a statement holds an item, be it None."""
+    return node is not None and node.kind is ForEach
 
 
 CURRENT: ContextVar[Caller | Current | None] = ContextVar("flowstmt.current", default=None)

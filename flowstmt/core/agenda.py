@@ -3,7 +3,8 @@
 Three kinds of threads are not looked at by a round:
 
 * A quiet one is parked at a Wait, a Sleep, a Join, or a Parallel or Map with live branches, and has no event to be set up or
-  torn down. Nothing in a round wakes it but an instant from ``due_at`` on, or the end of another thread.
+  torn down, nor a When to be asked. Nothing in a round wakes it but an instant from ``due_at`` on, or the end of another
+  thread.
 * One at a step waits for its turn in a queue: by ``ready``, then in start order. It moves when its action has an outcome.
 * One that has ended and has nothing to be torn down is on its way off the run's list.
 
@@ -109,10 +110,13 @@ class Agenda:
                     if event.status is not SET_UP:
                         awake.append(thread)
                         break
-                    if event.due_at is not None and (due is None or event.due_at < due):
+                    if event.due_at is not None and (due is None or event.due_at < due) and event.wait == thread.position:
                         due = event.due_at
                 else:
-                    first = due
+                    if by_name[thread.position].asks:
+                        awake.append(thread)
+                    else:
+                        first = due
             elif thread.events:
                 awake.append(thread)
             elif status is WAITING_TIME:

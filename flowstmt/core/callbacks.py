@@ -11,11 +11,14 @@ from __future__ import annotations
 from copy import copy
 from difflib import get_close_matches
 
+from flowstmt.core.events import open_event
 from flowstmt.core.nodes import Node
+from flowstmt.core.open_waits import open_waits
 from flowstmt.core.program import Program
 from flowstmt.core.renames import Renames
-from flowstmt.core.state import EXECUTING, OVER, RESUMING, RUN_PAUSED, WAITING_EVENT, CallbackRequest, State, Thread
+from flowstmt.core.state import EXECUTING, OVER, RESUMING, RUN_PAUSED, CallbackRequest, State, Thread
 from flowstmt.core.statements import On
+from flowstmt.core.waits import Every, When
 from flowstmt.errors import (
     AmbiguousCallbackError,
     CallbackError,
@@ -48,18 +51,33 @@ def accept(program: Program, state: State, request: CallbackRequest) -> tuple[Th
 def _meant(program: Program, state: State, request: CallbackRequest) -> list[tuple[Thread, Node]]:
     """The threads that wait for the event, at the stop that the request pins."""
     found = []
-    for thread in state.threads:
-        if thread.status is WAITING_EVENT:
-            node = program.event(program.by_name[thread.position], request.name)
-            if (
-                node is not None
-                and node.kind is On
-                and request.thread_id in (None, thread.id)
-                and request.pc in (None, thread.pc)
-                and request.birth in (None, thread.birth)
-            ):
+    for thread in _named(state, request):
+        for wait in open_waits(program.by_name, thread):
+            node = program.event(wait, request.name)
+            if node is not None and node.kind is On and (request.pc is None or request.pc in _stops(thread, node)):
+                # Of two Waits of one thread that have the event the inner one is meant, unless the request says another stop.
                 found.append((thread, node))
+                break
     return found
+
+
+def _named(state: State, request: CallbackRequest) -> list[Thread]:
+    """The threads that a request may be for."""
+    return [
+        thread for thread in state.threads if request.thread_id in (None, thread.id) and request.birth in (None, thread.birth)
+    ]
+
+
+def _stop(thread: Thread, node: Node) -> int:
+    """The stop by which the event of a Wait is known outside: that at which it was reached, however often it came back."""
+    event = open_event(thread, node)
+    return thread.pc if event is None or event.request.pc is None else event.request.pc
+
+
+def _stops(thread: Thread, node: Node) -> tuple[int, ...]:
+    """All stops that mean the event of a Wait: that of its request, and the present one of a thread that stands there."""
+    at_wait = node.parent is not None and thread.position == node.parent.name
+    return (_stop(thread, node), thread.pc) if at_wait else (_stop(thread, node),)
 
 
 def _refusal(program: Program, state: State, request: CallbackRequest) -> CallbackError:
@@ -83,15 +101,19 @@ def _refusal(program: Program, state: State, request: CallbackRequest) -> Callba
         has = _listed([repr(event) for event in known]) or "none"
         return UnknownEventError(f"{run}: {program.workflow_name} has no event {name}; it has {has}{meant}")
     if not any(node.kind is On for node in nodes):
-        return UnknownEventError(f"{run}: {name} is a Timeout: time fires it, callbacks can't. {_open_events(program, state)}")
+        by = "its condition" if nodes[0].kind is When else "time"
+        return UnknownEventError(
+            f"{run}: {name} is {'an' if nodes[0].kind is Every else 'a'} {nodes[0].kind.__name__}: {by} fires it, callbacks "
+            f"can't. {_open_events(program, state)}"
+        )
     waiting = _meant(program, state, request)
     if waiting:
-        threads = _listed([f"{thread.id!r} (pc {thread.pc})" for thread, _ in waiting])
+        threads = _listed([f"{thread.id!r} (pc {_stop(thread, node)})" for thread, node in waiting])
         return AmbiguousCallbackError(f"{run}: event {name} is waited for by the threads {threads}: name one as thread_id")
     pins = ", ".join(
         f"{key} {quoted(value)}" for key, value in (("birth", request.birth), ("pc", request.pc)) if value is not None
     )
-    if pins and not _anybody_at(state, request):
+    if pins and not _anybody_at(program, state, request):
         return StaleCallbackError(
             f"{run}: event {name} with {pins} is stale: nobody waits at that stop now. {_open_events(program, state)}"
         )
@@ -116,14 +138,12 @@ def _once_called(program: Program, name: str) -> list[Node]:
     return [program.by_name[wait].by_event[olds[name]] for wait, olds in program.renames.events.items() if name in olds]
 
 
-def _anybody_at(state: State, request: CallbackRequest) -> bool:
+def _anybody_at(program: Program, state: State, request: CallbackRequest) -> bool:
     """Whether a thread waits at the stop that the request pins, for whatever event."""
     return any(
-        thread.status is WAITING_EVENT
-        and request.thread_id in (None, thread.id)
-        and request.pc in (None, thread.pc)
-        and request.birth in (None, thread.birth)
-        for thread in state.threads
+        request.pc is None or any(request.pc in _stops(thread, node) for node in wait.children)
+        for thread in _named(state, request)
+        for wait in open_waits(program.by_name, thread)
     )
 
 
@@ -157,10 +177,10 @@ def _instead(state: State, request: CallbackRequest, nodes: list[Node]) -> str:
 
 def _open_events(program: Program, state: State) -> str:
     taken = [
-        f"{node.name!r} (thread {thread.id!r}, pc {thread.pc})"
+        f"{node.name!r} (thread {thread.id!r}, pc {_stop(thread, node)})"
         for thread in state.threads
-        if thread.status is WAITING_EVENT
-        for node in program.by_name[thread.position].children
+        for wait in open_waits(program.by_name, thread)
+        for node in wait.children
         if node.kind is On
     ]
     return f"It would take: {_listed(taken)}" if taken else "It would take no event now"

@@ -19,7 +19,7 @@ from flowstmt.core.calls import annotation, is_async, parameters
 from flowstmt.core.fanout import ALL, Branch, Map, Parallel
 from flowstmt.core.limits import timeout_fault
 from flowstmt.core.names import Names, full_name, in_scope
-from flowstmt.core.nodes import FANOUT, KINDS, LOOPS, STARTERS, STOPS, ItemScope, Node
+from flowstmt.core.nodes import FANOUT, KINDS, LOOPS, STARTERS, STOPS, WAITS, ItemScope, Node
 from flowstmt.core.policies import Retry
 from flowstmt.core.recovery import Catch, Fail, Finally, Saga, Try
 from flowstmt.core.recovery_checks import check_catch, check_fail, check_map, check_parallel, check_retry, check_try
@@ -44,6 +44,8 @@ from flowstmt.core.statements import (
     Wait,
     WaitFor,
 )
+from flowstmt.core.wait_checks import check_every, check_stay, check_when
+from flowstmt.core.waits import Every, When
 from flowstmt.errors import quoted
 
 __all__ = ["MAX_DEPTH", "Checker"]
@@ -55,6 +57,8 @@ _PARENTS: dict[type[Statement[Any, Any, Any]], tuple[type[Statement[Any, Any, An
     Default: (Switch, If),
     On: (Wait,),
     Timeout: (Wait,),
+    Every: (Wait,),
+    When: (Wait,),
     Catch: (Try,),
     Finally: (Try,),
     Branch: (Parallel,),
@@ -155,6 +159,12 @@ class Checker:
             node.inside = own
         elif node.kind in (Parallel, Map):
             node.frames = own
+        elif node.parent is not None and node.parent.kind in WAITS:
+            node.stays = node.kind is Every or (node.kind is On and statement.stay is True)
+            if node.stays:
+                node.inside = (*node.frames, node.parent.name)
+            elif node.kind is When:
+                node.parent.asks.append(node)
 
     def _parent(self, node: Node) -> None:
         wanted = _PARENTS.get(node.kind)
@@ -164,7 +174,7 @@ class Checker:
         elif wanted is None and parent in (Switch, If):
             self.fault(node, "a Switch holds only Case and Default")
         elif wanted is None and parent is Wait:
-            self.fault(node, "a Wait holds only events: On and Timeout")
+            self.fault(node, "a Wait holds only events: On, Timeout, Every and When")
         elif wanted is None and parent is Parallel:
             self.fault(node, "a Parallel holds only branches: put it into a Branch")
 
@@ -317,6 +327,10 @@ class Checker:
         parts = [part for part in ("setup", "teardown") if getattr(via, part, None) is not None]
         if needed and not parts:
             self.fault(node, f"via must be an object with 'setup' or 'teardown', not {quoted(via)}")
+        if parts and str(getattr(via, "type", None) or type(via).__name__) == When.__name__:
+            self.fault(
+                node, "the type of its via is 'When', by which the state knows the cases of that name: give it another one"
+            )
         for part in parts:
             if not callable(getattr(via, part)):
                 self.fault(node, f"{part!r} of {quoted(via)} is no method")
@@ -411,6 +425,7 @@ def _check_wait(checker: Checker, node: Node, statement: Wait) -> None:
 def _check_on(checker: Checker, node: Node, statement: On) -> None:
     checker._handler(node, statement.handler, typed=statement.schema is None)
     checker.into(node, statement.into)
+    check_stay(checker, node, statement)
     if statement.schema is not None and not isinstance(statement.schema, dict | bool):
         checker.fault(node, f"schema must be a JSON Schema, a dict or a bool, not {quoted(statement.schema)}")
     if statement.via is not None:
@@ -448,6 +463,8 @@ _CHECKS: dict[type[Statement[Any, Any, Any]], Callable[[Checker, Node, Any], Non
     Wait: _check_wait,
     On: _check_on,
     Timeout: _check_timeout,
+    Every: check_every,
+    When: check_when,
     WaitFor: _check_wait_for,
     Sleep: _check_sleep,
     Try: check_try,

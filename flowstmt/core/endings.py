@@ -11,7 +11,7 @@ from __future__ import annotations
 from flowstmt.core.exits import CANCEL, Exit, is_undoing, mark_ending
 from flowstmt.core.joins import Joins
 from flowstmt.core.journal import keep
-from flowstmt.core.nodes import Node
+from flowstmt.core.nodes import WAITS, Node
 from flowstmt.core.state import (
     ENDED,
     EXECUTING,
@@ -31,6 +31,9 @@ from flowstmt.core.undoing import records_to_undo
 __all__ = ["Endings"]
 
 _END: Exit = {"exit": "end"}
+
+_WITHOUT_CLEANUP = frozenset((For, ForEach, *WAITS))
+"""What can be left behind as it is: the events of Waits are torn down when their thread has ended."""
 
 
 class Endings(Joins):
@@ -55,8 +58,8 @@ class Endings(Joins):
             self._fail_run(thread, exit_)
 
     def _end_thread(self, thread: Thread) -> None:
-        if thread.status is WAITING_EVENT:
-            thread.events = self._closed(thread, None)
+        if thread.events:
+            thread.events = self._closed(thread.events)
         thread.status = ENDED
         thread.event = None
         thread.due_at = None
@@ -73,7 +76,7 @@ class Endings(Joins):
         by_name = self.program.by_name
         if thread.status is EXECUTING and thread.birth in self.in_flight:
             self._note("dropped", thread, f"{why} while this action was in flight: it was cancelled, and may have taken effect")
-        if thread.name != MAIN and all(by_name[frame.statement].kind in (For, ForEach) for frame in thread.frames):
+        if thread.name != MAIN and all(by_name[frame.statement].kind in _WITHOUT_CLEANUP for frame in thread.frames):
             self._end(thread, exit_)
             return
         mark_ending(thread, by_name, exit_)
@@ -88,7 +91,7 @@ class Endings(Joins):
             waits = each.status is WAITING_EVENT
             mark_ending(each, self.program.by_name, exit_ if each.name == MAIN else CANCEL)
             if waits and each.status is not WAITING_EVENT:
-                each.events = self._closed(each, None)
+                each.events = self._closed(each.events)
 
     def _fail_run(self, thread: Thread, exit_: Exit) -> None:
         """A thread that nobody waits for has failed for good, and with it the run."""

@@ -5,6 +5,9 @@ when its Wait has ended, fired or not: the checkpoint comes first, the call afte
 none is forgotten. A failure is kept with the event, and never disturbs its siblings.
 
 Events are replaced while threads move (see ``machine.py``), and changed by the outcome of their setup or teardown.
+
+A thread has the events of the Wait at which it stands, those of the Waits around whose cases stay (``waiting.py``), and those
+of Waits that have ended, until they are torn down.
 """
 
 from __future__ import annotations
@@ -21,7 +24,6 @@ from flowstmt.core.state import (
     ENDED,
     PENDING_SETUP,
     PENDING_TEARDOWN,
-    RESUMING,
     SET_UP,
     SETUP_ERROR,
     TEARDOWN_ERROR,
@@ -32,9 +34,10 @@ from flowstmt.core.state import (
     WaitEvent,
 )
 from flowstmt.core.statements import On, Timeout
-from flowstmt.errors import a_kind_of
+from flowstmt.core.waits import Every, When
+from flowstmt.errors import a_kind_of, quoted
 
-__all__ = ["NEEDS_TEARDOWN", "TO_DO_NOW", "Events", "event_key", "is_timer"]
+__all__ = ["NEEDS_TEARDOWN", "TO_DO_NOW", "Events", "event_key", "is_timer", "open_event"]
 
 _NEEDS_SETUP = (PENDING_SETUP, SETUP_ERROR)
 NEEDS_TEARDOWN = (PENDING_TEARDOWN, TEARDOWN_ERROR)
@@ -44,8 +47,8 @@ FIRST_RETRY = timedelta(seconds=1)
 LAST_RETRY = timedelta(minutes=5)
 
 
-Names: TypeAlias = set[tuple[str, bool]]
-"""Names of events, each with whether it is a timer."""
+Names: TypeAlias = set[tuple[str, str]]
+"""Names of events, each with what fires it: "" for a callback, else the kind of its statement."""
 
 
 class Events(Answers):
@@ -56,18 +59,6 @@ class Events(Answers):
     _journal: Journal
     _now: datetime
 
-    def _fire(self, thread: Thread, name: str) -> None:
-        thread.events = self._closed(thread, name)
-        thread.event = name
-        thread.since = self._now
-        thread.status = RESUMING
-
-    def fire(self, thread: Thread, name: str, now: datetime) -> None:
-        """A callback took the event of this name: its thread may go on."""
-        self._now = now
-        self._agenda = None
-        self._fire(thread, name)
-
     def _waiting(self, thread: Thread, node: Node, pc: int) -> WaitEvent:
         statement = self.values[node.index]
         wait = node.parent.name if node.parent is not None else ""
@@ -75,23 +66,51 @@ class Events(Answers):
         if node.kind is Timeout:
             due_at = self._instant(thread, node, "after", statement.after, self._now)
             return WaitEvent(node.name, wait, "Timeout", request, due_at=due_at)
+        if node.kind is Every:
+            due_at = self._later(thread, node, thread.since or self._now, self._period(thread, node))
+            return WaitEvent(node.name, wait, "Every", request, due_at=due_at)
         via = via_of(statement)
         if via is None:
-            return WaitEvent(node.name, wait, "", request)
+            return WaitEvent(node.name, wait, "When" if node.kind is When else "", request)
         kind = str(getattr(via, "type", None) or type(via).__name__)
         status = SET_UP if getattr(via, "setup", None) is None else PENDING_SETUP
         return WaitEvent(node.name, wait, kind, request, status)
 
-    def _closed(self, thread: Thread, fired: str | None) -> list[WaitEvent]:
-        """The events of a thread whose Wait has ended: what needs no teardown is gone."""
+    def _period(self, thread: Thread, node: Node) -> timedelta:
+        found = self._value(thread, node, "period", self.values[node.index].period)
+        if not isinstance(found, timedelta):
+            raise self._failed(thread, node, f"its period must be a timedelta, not {quoted(found)}")
+        if found <= timedelta(0):
+            raise self._failed(thread, node, f"its period must be longer than nothing, not {quoted(found)}")
+        return found
+
+    def _later(self, thread: Thread, node: Node, instant: datetime, by: timedelta) -> datetime:
+        try:
+            return instant + by
+        except OverflowError as error:
+            raise self._failed(thread, node, f"its period {by!r} ends past the end of the calendar") from error
+
+    def _armed_again(self, thread: Thread, node: Node) -> list[WaitEvent]:
+        """The events of a thread when a reminder fires: it is due again at the first multiple of its period to come."""
+        period = self._period(thread, node)
+        events = thread.events.copy()
+        for i, event in enumerate(events):
+            if event.due_at is not None and is_open(event, node.parent) and event.name == node.name:
+                again = events[i] = copy(event)
+                missed = (self._now - event.due_at) // period
+                again.due_at = self._later(thread, node, event.due_at, (missed + 1) * period)
+        return events
+
+    def _closed(self, events: list[WaitEvent], wait: Node | None = None, fired: str | None = None) -> list[WaitEvent]:
+        """The events of a thread when a Wait, or (None) each of them, has ended: what needs no teardown is gone."""
         left: list[WaitEvent] = []
-        for event in thread.events:
-            if event.status in NEEDS_TEARDOWN:
+        for event in events:
+            if event.status in NEEDS_TEARDOWN or (wait is not None and event.wait != wait.name):
                 left.append(event)
                 continue
-            if not event.type or is_timer(event):
-                continue  # a plain function, a timer: nothing outside
-            node = self.program.event(self.program.by_name[thread.position], event.name)
+            if not event.type or _fired_by(event):
+                continue  # a plain function, a timer, a condition: nothing outside
+            node = self.program.event(self.program.by_name[event.wait], event.name)
             via = None if node is None else via_of(self.values[node.index])
             # What the definition has lost can't be asked whether it needs a teardown: that is found out by trying.
             has_teardown = via is None or getattr(via, "teardown", None) is not None
@@ -118,12 +137,14 @@ class Events(Answers):
                         if (
                             event.status is not SET_UP
                             or event.name != node.name
+                            or event.wait != wait.name
                             or (event.due_at is None) is not (node.kind is On)
+                            or (event.due_at is not None and event.type != node.kind.__name__)
                         ):
                             break
                     else:
                         continue
-                if _awaited(thread) != _declared(wait):
+                if _awaited(thread, wait) != _declared(wait):
                     return True
         return False
 
@@ -132,25 +153,25 @@ class Events(Answers):
         changed = False
         for thread in self.state.threads:
             if thread.status is WAITING_EVENT:
-                wait = self.program.by_name[thread.position]
-                awaited, declared = _awaited(thread), _declared(wait)
-                if awaited != declared:
-                    self._rewait(thread, wait, awaited, declared)
-                    changed = True
+                changed = self._rewait(thread, self.program.by_name[thread.position]) or changed
         return changed
 
-    def _rewait(self, thread: Thread, wait: Node, awaited: Names, declared: Names) -> None:
+    def _rewait(self, thread: Thread, wait: Node) -> bool:
+        """Bring the events of a thread in line with the Wait at which it stands; whether they were not."""
+        awaited, declared = _awaited(thread, wait), _declared(wait)
+        if awaited == declared:
+            return False
         keep(self._journal, thread)
         self._frames = thread.frames
-        new = [node for node in wait.children if (node.name, node.kind is Timeout) not in awaited]
+        new = [node for node in wait.children if (node.name, _fires(node)) not in awaited]
         added = [self._waiting(thread, node, thread.pc) for node in new]
         kept: list[WaitEvent] = []
         lost: list[WaitEvent] = []
         for event in thread.events:
-            stays = event.status in NEEDS_TEARDOWN or (event.name, is_timer(event)) in declared
+            stays = not is_open(event, wait) or (event.name, _fired_by(event)) in declared
             (kept if stays else lost).append(event)
-        thread.events = lost
-        thread.events = [*kept, *self._closed(thread, None), *added]
+        thread.events = [*kept, *self._closed(lost), *added]
+        return True
 
     def outside_work(self, tried: set[tuple[Any, ...]]) -> tuple[Thread, WaitEvent] | None:
         """An event to be set up or torn down now: a new one, or one in error that was not tried yet."""
@@ -222,12 +243,31 @@ def is_timer(event: WaitEvent) -> bool:
     return event.status is SET_UP and event.due_at is not None
 
 
-def _awaited(thread: Thread) -> Names:
-    return {(event.name, is_timer(event)) for event in thread.events if event.status not in NEEDS_TEARDOWN}
+def is_open(event: WaitEvent, wait: Node | None) -> bool:
+    """Whether a Wait still waits for an event."""
+    return wait is not None and event.wait == wait.name and event.status not in NEEDS_TEARDOWN
+
+
+def open_event(thread: Thread, node: Node) -> WaitEvent | None:
+    """The event of a thread that a case of a Wait stands for; None if the Wait has gained the case since."""
+    return next((event for event in thread.events if event.name == node.name and is_open(event, node.parent)), None)
+
+
+def _fired_by(event: WaitEvent) -> str:
+    """The kind of what fires an event; "" if a callback does."""
+    return event.type if event.type == "When" or is_timer(event) else ""
+
+
+def _fires(node: Node) -> str:
+    return "" if node.kind is On else node.kind.__name__
+
+
+def _awaited(thread: Thread, wait: Node) -> Names:
+    return {(event.name, _fired_by(event)) for event in thread.events if is_open(event, wait)}
 
 
 def _declared(wait: Node) -> Names:
-    return {(name, node.kind is Timeout) for name, node in wait.by_event.items()}
+    return {(name, _fires(node)) for name, node in wait.by_event.items()}
 
 
 def via_of(statement: Any) -> Any:

@@ -245,7 +245,7 @@ class Machine(Outcomes):
             if thread.status is WAITING_TIME:
                 due.append(thread.due_at)
             elif thread.status is WAITING_EVENT:
-                due += [event.due_at for event in thread.events if is_timer(event)]
+                due += [event.due_at for event in thread.events if is_timer(event) and event.wait == thread.position]
         return min(filter(None, due), default=None)
 
     def checkpoint(self, now: datetime) -> None:
@@ -272,7 +272,9 @@ class Machine(Outcomes):
             due = [thread.due_at] if status is WAITING_TIME else []
             for event in thread.events:
                 outside = outside or event.status in TO_DO_NOW
-                due.append(event.due_at)
+                # Those of a Wait to which the thread has to come back first wake nobody.
+                if event.status is not SET_UP or (event.wait == thread.position and status is WAITING_EVENT):
+                    due.append(event.due_at)
             for instant in due:
                 if instant is not None and (earliest is None or instant < earliest):
                     earliest = instant
@@ -284,11 +286,11 @@ class Machine(Outcomes):
         """Whether what a parked thread waits for has come by itself: an instant, or a condition."""
         status = thread.status
         if status is WAITING_EVENT:
-            timeout = self._due_timeout(thread)
-            if timeout is None:
+            case = self._due_case(thread)
+            if case is None:
                 return False
             keep(self._journal, thread)
-            self._fire(thread, timeout)
+            self._fire(thread, case)
             return True
         if status is WAITING_TIME:
             if thread.due_at is None or thread.due_at > self._now:
@@ -311,15 +313,6 @@ class Machine(Outcomes):
         else:
             thread.status = RESUMING
         return True
-
-    def _due_timeout(self, thread: Thread) -> str | None:
-        best: tuple[datetime, int, str] | None = None
-        for event in thread.events:
-            if event.due_at is not None and event.due_at <= self._now and event.status is SET_UP:
-                order = self.program.by_name[thread.position].by_event[event.name].index
-                candidate = (event.due_at, order, event.name)
-                best = candidate if best is None else min(best, candidate)
-        return None if best is None else best[2]
 
     def _holds(self, thread: Thread) -> bool:
         node = self.program.by_name[thread.position]

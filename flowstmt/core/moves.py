@@ -11,30 +11,29 @@ from datetime import datetime
 from typing import Any
 
 from flowstmt.core.agenda import Agenda
-from flowstmt.core.endings import Endings
 from flowstmt.core.exits import pending_exit
 from flowstmt.core.fanout import Map, Parallel
 from flowstmt.core.journal import keep, roll_back
-from flowstmt.core.nodes import Compensation, End, FinallyEnd, Leave, Node, RunEnd, Unwind
+from flowstmt.core.nodes import Back, Compensation, End, FinallyEnd, Leave, Node, RunEnd, Unwind
 from flowstmt.core.recovery import Fail, Saga, Try
 from flowstmt.core.state import (
     EXECUTING,
     MAIN,
     RESUMING,
     WAITING_CONDITION,
-    WAITING_EVENT,
     WAITING_TIME,
     ErrorInfo,
     Frame,
     Thread,
 )
 from flowstmt.core.statements import For, ForEach, Go, If, Join, Return, Sleep, Statement, Step, Switch, Wait, WaitFor
+from flowstmt.core.waiting import Waiting
 from flowstmt.errors import DefinitionError, FinalError, quoted, said
 
 __all__ = ["Moves"]
 
 
-class Moves(Endings):
+class Moves(Waiting):
     """Threads on their way."""
 
     # The For loops that were reached in this round, by the birth of the thread: few for each, however many threads there are.
@@ -62,8 +61,9 @@ class Moves(Endings):
         before = len(threads)
         keep(self._journal, thread)
         try:
-            if thread.status is WAITING_EVENT:
-                thread.events = self._closed(thread, None)
+            kept = {frame.statement for frame in frames}
+            for wait in {event.wait for event in thread.events} - kept:
+                thread.events = self._closed(thread.events, self.program.by_name.get(wait))
             if thread.status is not RESUMING:
                 thread.status = RESUMING
             thread.since, thread.attempt, thread.error = now, 1, None
@@ -90,8 +90,7 @@ class Moves(Endings):
         node = by_name[thread.position]
         if node.kind in _PAST:
             return _PAST[node.kind](self, thread, node)
-        # The check of positions has seen that the Wait has the event.
-        return node.by_event[thread.event].entry if thread.event is not None else node.next
+        return node.next
 
     def _at_switch(self, thread: Thread, node: Node) -> Node:
         for case in node.children:
@@ -138,7 +137,7 @@ class Moves(Endings):
         return self._fail(thread, node, FinalError(message), ErrorInfo("FinalError", message, node.name))
 
     def _forget_inside(self, thread: Thread, loop: Node) -> None:
-        """What a thread has visited inside of a loop says nothing about the next round of the loop."""
+        """What a thread has visited inside of a loop, or Wait, says nothing about its next round."""
         visited = self._visited.get(thread.birth)
         if visited is not None:
             first, last = loop.index + 1, loop.last
@@ -184,12 +183,6 @@ class Moves(Endings):
         self._start(thread, node, thread_id, arg)
         return node.next
 
-    def _at_wait(self, thread: Thread, node: Node) -> None:
-        pc = thread.pc + 1
-        events = [self._waiting(thread, child, pc) for child in node.children]
-        self._park(thread, node, WAITING_EVENT)
-        thread.events = [*thread.events, *events]
-
     def _at_condition(self, thread: Thread, node: Node) -> None:
         self._park(thread, node, WAITING_CONDITION)
 
@@ -221,6 +214,7 @@ _Arrival = Callable[[Moves, Thread, Node], "Node | None"]
 _PAST: dict[type[Statement[Any, Any, Any]], _Arrival] = {
     Parallel: Moves._after_fanout,
     Map: Moves._after_fanout,
+    Wait: Moves._after_wait,
     Compensation: Moves._after_compensation,
     RunEnd: Moves._at_run_end,
 }
@@ -241,6 +235,7 @@ _ARRIVE: dict[type[Statement[Any, Any, Any]], _Arrival] = {
     Try: Moves._at_try,
     FinallyEnd: Moves._at_finally_end,
     Unwind: Moves._at_unwind,
+    Back: Moves._at_back,
     Fail: Moves._at_fail,
     Saga: Moves._at_saga,
     Parallel: Moves._at_fanout,

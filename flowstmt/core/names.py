@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from typing import Any
 
-from flowstmt.core.nodes import EVENTS, Node
+from flowstmt.core.nodes import EVENTS, WAITS, Node
 from flowstmt.core.renames import Renames
 from flowstmt.core.state import MAIN
-from flowstmt.core.statements import Case, If, Scope, Statement, Wait
+from flowstmt.core.statements import Case, If, Scope, Statement
 
 __all__ = ["Names", "full_name", "in_scope", "renames_of"]
 
@@ -106,7 +106,7 @@ class Names:
         """Find the old names that could mean two things. To be called when all names are known."""
         claimed: dict[str, Node] = {}
         for node in nodes:
-            if node.kind is Wait:
+            if node.kind in WAITS:
                 own: dict[str, Node] = {}
                 for event in node.children:
                     self._unambiguous(event, {child.name: child for child in node.children}, own)

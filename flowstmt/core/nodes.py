@@ -32,6 +32,7 @@ from flowstmt.core.statements import (
     Wait,
     WaitFor,
 )
+from flowstmt.core.waits import Every, When
 
 __all__ = [
     "EVENTS",
@@ -40,6 +41,8 @@ __all__ = [
     "LOOPS",
     "STARTERS",
     "STOPS",
+    "WAITS",
+    "Back",
     "Compensation",
     "End",
     "FinallyEnd",
@@ -65,6 +68,12 @@ class Leave(Statement):
 
 class FinallyEnd(Statement):
     """The end of a Finally: the frame of its Try is dropped, and what was pending goes on."""
+
+    __slots__ = ()
+
+
+class Back(Statement):
+    """The end of the body of a case that stays: the thread is back at its Wait."""
 
     __slots__ = ()
 
@@ -105,6 +114,8 @@ KINDS: tuple[type[Statement[Any, Any, Any]], ...] = (
     Wait,
     On,
     Timeout,
+    Every,
+    When,
     WaitFor,
     Sleep,
     Try,
@@ -128,7 +139,10 @@ FANOUT = frozenset((Parallel, Map))
 """The kinds that start threads and wait for them; a thread that stands there has a frame for it."""
 
 LOOPS = frozenset((For, ForEach))
-EVENTS = frozenset((On, Timeout))
+WAITS = frozenset((Wait,))
+"""The kinds whose children are cases: events, times and conditions."""
+
+EVENTS = frozenset((On, Timeout, Every, When))
 
 
 class ItemScope:
@@ -151,6 +165,7 @@ class Node:
     """
 
     __slots__ = (
+        "asks",
         "by_event",
         "catches",
         "children",
@@ -179,6 +194,7 @@ class Node:
         "own_item",
         "parent",
         "scope",
+        "stays",
         "thread_name",
         "timed",
     )
@@ -195,6 +211,8 @@ class Node:
         self.go_names: dict[str, str] = {}  # of a Join: full names, by those that it was given
         self.children: list[Node] = []
         self.by_event: dict[str, Node] = {}  # of a Wait
+        self.asks: list[Node] = []  # of a Wait: the cases that a condition fires
+        self.stays = False  # of a case of a Wait: it does not end it
         self.next: Node = self
         self.entry: Node = self
         self.leave: Node | None = None

@@ -11,7 +11,7 @@ from typing import Any
 
 from flowstmt.core.exits import pending_exit
 from flowstmt.core.fanout import Map, Parallel
-from flowstmt.core.nodes import EVENTS, FANOUT, STARTERS, STOPS, Compensation, Node, RunEnd
+from flowstmt.core.nodes import EVENTS, FANOUT, STARTERS, STOPS, WAITS, Compensation, Node, RunEnd
 from flowstmt.core.program import Program
 from flowstmt.core.recovery import Saga, Try
 from flowstmt.core.state import (
@@ -34,7 +34,7 @@ __all__ = ["check_positions"]
 _MAY_STAND_AT: Mapping[ThreadStatus, frozenset[type[Statement[Any, Any, Any]]]] = {
     EXECUTING: frozenset((Step, WaitFor, Compensation)),
     RESUMING: frozenset((*STOPS, Compensation, RunEnd, Saga)),
-    WAITING_EVENT: frozenset((Wait,)),
+    WAITING_EVENT: WAITS,
     WAITING_CONDITION: frozenset((WaitFor, Join, Parallel, Map, RunEnd, Saga)),
     WAITING_TIME: frozenset((Sleep, Step, WaitFor, Compensation)),
 }
@@ -89,8 +89,10 @@ def check_positions(program: Program, values: list[Any], state: State) -> None:
         name = _thread_name(node, frames)
         if name != thread.name:
             raise _misplaced(program, state, thread, f"{node.label} is in the thread of {name!r} now")
-        if exit_ is not None and frames != _expected(node, frames):
-            frames = frames[:-1]  # the mark of a thread that is told to end
+        if (exit_ is not None or (thread.event is not None and frames[-1:] == (position,))) and frames != _expected(
+            node, frames
+        ):
+            frames = frames[:-1]  # the mark of a thread that is told to end, or what a case that stays will run in
         if frames != _expected(node, frames):
             raise _misplaced(
                 program,
@@ -98,9 +100,10 @@ def check_positions(program: Program, values: list[Any], state: State) -> None:
                 thread,
                 f"it is inside {_inside(program, frames)}, but {node.label} is inside {_inside(program, node.frames)}",
             )
-        if status is RESUMING and node.kind is Wait and exit_ is None and (thread.event or "") not in node.by_event:
+        if status is RESUMING and node.kind in WAITS and exit_ is None and (thread.event or "") not in node.by_event:
             raise _misplaced(program, state, thread, f"{node.label} has no event {thread.event!r}, which fired")
-        if thread.event is not None and (status is not RESUMING or node.kind is not Wait):
+        _check_taken(program, state, thread)
+        if thread.event is not None and (status is not RESUMING or node.kind not in WAITS):
             raise _broken(state, thread, f"the event {thread.event!r} has fired, but it is {status} at {node.label}")
         if status is WAITING_TIME and thread.due_at is None:
             raise _broken(state, thread, "it waits for an instant, but has no due_at")
@@ -110,6 +113,15 @@ def check_positions(program: Program, values: list[Any], state: State) -> None:
         raise StateError(
             f"run {state.run_id!r} is {state.status}, but has no thread 'main': make states with State.new(run_id, workflow)"
         )
+
+
+def _check_taken(program: Program, state: State, thread: Thread) -> None:
+    """Whether the Waits around a thread have the events that were taken, and not yet acted upon."""
+    for frame in thread.frames:
+        wait = program.by_name[frame.statement]
+        for name in (frame.data or {}).get("then", ()) if wait.kind in WAITS else ():
+            if name not in wait.by_event:
+                raise _misplaced(program, state, thread, f"{wait.label} has no event {name!r}, which was taken")
 
 
 def _expected(node: Node, frames: tuple[str, ...]) -> tuple[str, ...]:
@@ -154,12 +166,12 @@ def _renaming(program: Program, thread: Thread) -> str:
         (thread.position, STOPS),
         (thread.name, STARTERS),
     ]
-    wanted += [(frame.statement, frozenset((ForEach, For, Try, Saga, *FANOUT))) for frame in thread.frames]
+    wanted += [(frame.statement, frozenset((ForEach, For, Try, Saga, *WAITS, *FANOUT))) for frame in thread.frames]
     names = {name: node.kind for name, node in program.by_name.items()}
     lost = next(((name, kinds) for name, kinds in wanted if name not in ("", MAIN, *names)), None)
     if lost is None:
         wait = program.by_name.get(thread.position)
-        if thread.event is None or wait is None or wait.kind is not Wait or thread.event in wait.by_event:
+        if thread.event is None or wait is None or wait.kind not in WAITS or thread.event in wait.by_event:
             return ""
         lost, names = (thread.event, EVENTS), {name: node.kind for name, node in wait.by_event.items()}
     old, kinds = lost

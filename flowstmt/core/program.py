@@ -22,7 +22,7 @@ from typing import Any
 from flowstmt.core.checks import Checker
 from flowstmt.core.fanout import Parallel
 from flowstmt.core.names import renames_of
-from flowstmt.core.nodes import FANOUT, LOOPS, STARTERS, Compensation, End, FinallyEnd, Leave, Node, RunEnd, Unwind
+from flowstmt.core.nodes import FANOUT, LOOPS, STARTERS, WAITS, Back, Compensation, End, FinallyEnd, Leave, Node, RunEnd, Unwind
 from flowstmt.core.policies import Retry
 from flowstmt.core.recovery import Catch, Fail, Finally, Saga, Try
 from flowstmt.core.state import MAIN
@@ -39,16 +39,16 @@ from flowstmt.core.statements import (
     Step,
     Switch,
     Timeout,
-    Wait,
     WaitFor,
 )
+from flowstmt.core.waits import Every, When
 from flowstmt.errors import DefinitionError, a_kind_of, said
 
 __all__ = ["Program", "field_names", "is_class_style", "program_for", "program_of", "validate"]
 
 _KEPT_AS = "__flowstmt_program__"
 
-_MOVE_TWICE = frozenset((Go, Join, Sleep, Timeout, WaitFor, Fail, Try, Saga, *FANOUT))
+_MOVE_TWICE = frozenset((Go, Join, Sleep, Timeout, Every, When, WaitFor, Fail, Try, Saga, *FANOUT))
 
 
 class Program:
@@ -89,11 +89,11 @@ class Program:
         self.has_concurrent = any(node.concurrent for node in self.nodes)
         self.has_timeouts = any(node.timed for node in self.nodes)
         # Without these a round is one move of ``main``, which changes nothing before it parks.
-        self.moves_once = not any(node.kind in _MOVE_TWICE for node in self.nodes)
+        self.moves_once = not any(node.kind in _MOVE_TWICE or node.stays for node in self.nodes)
         self.by_name: dict[str, Node] = {}
         self.events: dict[str, list[Node]] = {}
         for node in self.nodes:
-            if node.name and node.parent is not None and node.parent.kind is Wait:
+            if node.name and node.parent is not None and node.parent.kind in WAITS:
                 self.events.setdefault(node.name, []).append(node)
                 node.parent.by_event[node.name] = node
             elif node.name:
@@ -183,10 +183,12 @@ def _link(node: Node, following: Node) -> Node:
     elif kind is Parallel:
         for child in node.children:
             _link(child, following)
-    elif kind is Switch or kind is If or kind is Wait:
+    elif kind is Switch or kind is If or kind in WAITS:
+        back = Node(Back, node.name, -1, node)
+        back.next = node
         for child in node.children:
-            child.next = following
-            child.entry = _link_body(child.children, following)
+            child.next = back if child.stays else following
+            child.entry = _link_body(child.children, child.next)
     return node
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from flowstmt.core.state import ENDED, State, Thread
+from flowstmt.core.state import ENDED, Frame, State, Thread
 from flowstmt.errors import StateError
 
 __all__ = ["Renames", "Undo", "take_back"]
@@ -121,6 +121,8 @@ class Renames:
         for frame in thread.frames:
             _put(undo, frame, "statement", self._position(frame.statement))
             _put(undo, frame, "exit", self._exit(frame.exit))
+            if frame.data is not None and "then" in frame.data:
+                self._taken(frame, undo)
         if thread.event is not None:
             _put(undo, thread, "event", self.event(thread.position, thread.event))
         for event in thread.events:
@@ -132,6 +134,18 @@ class Renames:
             if name is not None and (event.wait, name, event.request.pc) not in taken:
                 taken.add((event.wait, name, event.request.pc))
                 _put(undo, event, "name", name)
+
+    def _taken(self, frame: Frame, undo: Undo) -> None:
+        """What a Wait has in its frame: the names of its events."""
+
+        def present(name: str) -> str:
+            return self.event(frame.statement, name) or name
+
+        data = {**frame.data, "then": list(map(present, frame.data["then"]))}
+        data |= {key: present(data[key]) for key in ("event", "decided") if key in data}
+        if data != frame.data:
+            undo.append((frame, "data", frame.data))
+            frame.data = data
 
 
 def _put(undo: Undo, owner: Any, key: str, present: Any) -> None:

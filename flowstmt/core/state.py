@@ -160,7 +160,7 @@ _ENDS = "its run or its Parallel ends, or it is cancelled"
 THREAD_TRANSITIONS: Mapping[ThreadStatus, Mapping[ThreadStatus, str]] = {
     RESUMING: {
         EXECUTING: "reaches a Step, or what undoes one",
-        WAITING_EVENT: "reaches a Wait",
+        WAITING_EVENT: "reaches a Wait, or is back at it",
         WAITING_CONDITION: "reaches a WaitFor, a Join, a Parallel or a Map",
         WAITING_TIME: "reaches a Sleep",
         ENDED: "returns, fails, or main does",
@@ -256,12 +256,12 @@ class WaitEvent:
     Attributes:
         name: The name of the event.
         wait: The name of the Wait.
-        type: ``Timeout``, or the type of its ``via``; empty for a plain function.
+        type: ``Timeout``, ``Every``, ``When``, or the type of its ``via``; empty for a plain function.
         request: The request that names this very stop.
         status: Where the event is between its setup and its teardown.
         handled: Whether the event that is to be torn down is the one that fired.
         error: How the last setup or teardown failed.
-        due_at: The instant at which a Timeout fires, or from which a failed setup or teardown is worth another try.
+        due_at: The instant at which a Timeout or Every fires, or from which a failed setup or teardown is worth another try.
     """
 
     name: str
@@ -276,14 +276,14 @@ class WaitEvent:
 
 @dataclass(slots=True)
 class Frame:
-    """A ForEach, Try, Saga ... that a thread is inside of, or a Parallel at which it stands.
+    """A ForEach, Try, Saga ... that a thread is inside of, a Parallel at which it stands, a Wait to which it will come back.
 
     Attributes:
         statement: The name of the statement.
         index: The index of the item, from 0; of a For the rounds that have begun.
         item: The item, the thread's own copy.
         exit: What the frame is unwinding for: what goes on when its statement is done.
-        data: What else the statement keeps: the book of a Parallel, the name of a Saga.
+        data: What else the statement keeps: the book of a Parallel, the name of a Saga, the callbacks that a Wait has taken.
     """
 
     statement: str

@@ -67,6 +67,8 @@ class Statement:
     name: str = ""
     body: tuple[Statement, ...] = ()
     was: tuple[str, ...] = ()
+    # Whether a Scope around is part of the full name. Callers share the names of events: these stay.
+    scoped: bool = True
 
     # ``S[Order]`` at run time: what it means is said in the stub.
     __class_getitem__: Any = classmethod(GenericAlias)
@@ -323,11 +325,15 @@ class Join(Statement):
 
 
 class Wait(Statement):
-    """Park until exactly one of the events fires, then run that event's body. The others are torn down."""
+    """Park until one of the events fires, then run that event's body. The others are torn down.
+
+    What has ``stay=True``, and an ``Every``, does not end the Wait: its body runs, and the thread is back. The others stay as
+    they are meanwhile. A callback that comes while such a body runs is taken, and acted upon when the body is done.
+    """
 
     __slots__ = ("body", "name", "was")
 
-    def __init__(self, name: str, *events: On | Timeout, was: tuple[str, ...] = ()) -> None:
+    def __init__(self, name: str, *events: Statement, was: tuple[str, ...] = ()) -> None:
         self.name = name
         self.body = events
         self.was = was
@@ -339,9 +345,12 @@ class On(Statement):
     ``event`` is a name or an ``Event`` token; ``into`` keeps the payload in a field; ``via`` is an object whose
     ``setup(request)`` and ``teardown(request, handled)`` prepare and clean up outside. ``schema`` is a JSON Schema that the
     payload must fit, instead of what the handler annotates: the handler then gets plain JSON values.
+
+    With ``stay`` the event can fire again and again: its body runs, and the thread is back at the Wait.
     """
 
-    __slots__ = ("body", "event", "handler", "into", "name", "schema", "via", "was")
+    __slots__ = ("body", "event", "handler", "into", "name", "schema", "stay", "via", "was")
+    scoped = False
 
     def __init__(
         self,
@@ -351,6 +360,7 @@ class On(Statement):
         into: str | Callable[..., Any] | None = None,
         via: Any = None,
         schema: dict[str, Any] | bool | None = None,
+        stay: bool = False,
         was: tuple[str, ...] = (),
     ) -> None:
         self.event = event
@@ -365,6 +375,7 @@ class On(Statement):
         self.via = via
         self.was = was
         self.schema = schema
+        self.stay = stay
 
 
 class Timeout(Statement):
@@ -374,6 +385,7 @@ class Timeout(Statement):
     """
 
     __slots__ = ("after", "body", "name", "was")
+    scoped = False
 
     def __init__(
         self,
@@ -435,7 +447,7 @@ def _walk(definition: Statement) -> Iterator[tuple[str, Statement]]:
     stack = [("", definition)]
     while stack:
         scope, statement = stack.pop()
-        prefixed = bool(scope) and isinstance(statement.name, str) and not isinstance(statement, On | Timeout)
+        prefixed = bool(scope) and isinstance(statement.name, str) and statement.scoped
         name = scope + statement.name if prefixed and statement.name else statement.name
         yield name, statement
         if isinstance(statement, Scope):

@@ -2,8 +2,8 @@
 
 Theory: what a thread is leaving for is an ``Exit``, plain JSON. Unwinding asks the statements around a thread from the inside
 out; each of them lets the exit pass (and its frame is dropped), or takes the thread: a loop its Break, a Try the failure that
-it catches, a Finally everything, a Saga what has to be undone. A statement that takes the thread only for a while keeps the
-exit in its frame, and unwinding goes on from there when it is done.
+it catches, a Finally everything, a Saga what has to be undone. A Wait lets all pass, and stops waiting. A statement that takes
+the thread only for a while keeps the exit in its frame, and unwinding goes on from there when it is done.
 
 Which catch takes a failure is decided when it happens, from the exception itself; the exit holds the decision. So it is the
 same after a crash, however long the bodies of Finally took that came before it.
@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowstmt.core.events import Events
 from flowstmt.core.exits import Exit, failure_exit, is_undoing
-from flowstmt.core.nodes import FANOUT, Node
+from flowstmt.core.nodes import FANOUT, WAITS, Node
 from flowstmt.core.policies import matches
 from flowstmt.core.recovery import Catch, Finally, Saga, Try
 from flowstmt.core.state import ErrorInfo, Thread, ThreadStatus
-from flowstmt.core.statements import For, ForEach, Wait
+from flowstmt.core.statements import For, ForEach, On
+from flowstmt.core.waits import Every
 from flowstmt.errors import said
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ class Unwinding(Events):
         if node.kind is Saga:
             onwards: Node | None = self._leave_saga(thread, node, node, exit_)
             return onwards
-        if node.kind is Wait:
-            thread.events = self._closed(thread, None)
+        if node.kind in WAITS:
+            thread.events = self._closed(thread.events, node)
         self._frames = self._frames[:-1]
         return self._unwind(thread, node, exit_)
 
@@ -152,6 +153,13 @@ class Unwinding(Events):
             return None
         return self._undo(thread)
 
+    def _leave_case(self, thread: Thread, node: Node, inner: Node, exit_: Exit) -> Any:
+        """Out of the body of a case that stays, and so out of its Wait, which nobody waits at any more."""
+        if node.stays:
+            assert node.parent is not None  # a case stands in its Wait
+            thread.events = self._closed(thread.events, node.parent)
+        return _OUTWARD
+
     def _pend(self, exit_: Exit) -> None:
         """Keep in the innermost frame what goes on when its statement is done."""
         self._frames = [*self._frames[:-1], replace(self._frames[-1], exit=exit_)]
@@ -201,5 +209,7 @@ _LEAVE: dict[type[Any], _Rule] = {
     ForEach: Unwinding._leave_loop,
     Try: Unwinding._leave_try,
     Saga: Unwinding._leave_saga,
+    On: Unwinding._leave_case,
+    Every: Unwinding._leave_case,
 }
 """What a statement does with an exit that reaches it from inside: take the thread, or let it pass (``_OUTWARD``)."""

@@ -217,7 +217,13 @@ def check_invariant(work: Any, state: State) -> None:
         assert state.wake_at is not None
     else:
         due = [thread.due_at for thread in state.threads if thread.status == "WaitingTime"]
-        due += [event.due_at for event in events]
+        # The timers of a Wait to which a thread will come back wake nobody before.
+        due += [
+            event.due_at
+            for thread in state.threads
+            for event in thread.events
+            if event.status != "Setup" or (thread.status == "WaitingEvent" and thread.position == event.wait)
+        ]
         assert state.wake_at == min((instant for instant in due if instant is not None), default=None)
     live = [thread.id for thread in state.threads if thread.status != "Ended"]
     assert len(live) == len(set(live))

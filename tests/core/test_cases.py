@@ -13,8 +13,9 @@ from tests.core.cases import CASES as FIRST_CASES
 from tests.core.fanout_cases import CASES as FANOUT_CASES
 from tests.core.recovery_cases import CASES as RECOVERY_CASES
 from tests.core.styles import STYLES, Case, Data, check_invariant, lines, play, short, workflow_class
+from tests.core.wait_cases import CASES as WAIT_CASES
 
-CASES = [*FIRST_CASES, *RECOVERY_CASES, *FANOUT_CASES]
+CASES = [*FIRST_CASES, *RECOVERY_CASES, *FANOUT_CASES, *WAIT_CASES]
 every_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 every_style = pytest.mark.parametrize("style", STYLES)
 

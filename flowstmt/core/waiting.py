@@ -1,0 +1,130 @@
+"""How a thread stands at a Wait, what fires it, and how it comes back.
+
+Theory: a case fires by a callback, an instant or a condition. One that does not stay ends the Wait: its siblings are closed,
+and the thread goes on with its body. One that stays (``stay=True``, ``Every``) changes nothing about the Wait: the thread gets
+a frame for it and runs the body, and is then parked at the Wait again, a stop like any other, with the events as they were:
+set up, and known outside by the same requests.
+
+A callback that comes while such a body runs is taken at once, and waits in the frame (``open_waits.py``) until the body is
+done. If it ends the Wait, that is decided there and then: the siblings are closed, and nothing more is taken. Timers and
+conditions are looked at when the thread is back.
+
+What this module must not know: which callback is for whom (``callbacks.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from flowstmt.core.endings import Endings
+from flowstmt.core.nodes import Node
+from flowstmt.core.open_waits import frame_of
+from flowstmt.core.state import RESUMING, SET_UP, WAITING_EVENT, Frame, Thread
+from flowstmt.core.waits import Every
+
+__all__ = ["Waiting"]
+
+
+class Waiting(Endings):
+    """Threads at Waits, and in the bodies of their cases."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # what a class above this one does
+
+        def _forget_inside(self, thread: Thread, loop: Node) -> None: ...
+
+    def _at_wait(self, thread: Thread, node: Node) -> None:
+        pc = thread.pc + 1
+        events = [self._waiting(thread, child, pc) for child in node.children]
+        self._park(thread, node, WAITING_EVENT)
+        thread.events = [*thread.events, *events]
+
+    # --- what fires ---
+
+    def _due_case(self, thread: Thread) -> Node | None:
+        """The case of a Wait that fires by itself: of the timers that are due the first, then what holds."""
+        wait = self.program.by_name[thread.position]
+        best: tuple[datetime, int, Node] | None = None
+        for event in thread.events:
+            due_at = event.due_at
+            if due_at is not None and due_at <= self._now and event.status is SET_UP and event.wait == wait.name:
+                case = wait.by_event[event.name]
+                if best is None or (due_at, case.index) < best[:2]:
+                    best = (due_at, case.index, case)
+        if best is not None:
+            return best[2]
+        self._frames = thread.frames
+        return next((case for case in wait.asks if self._truth(thread, case, self.values[case.index].cond)), None)
+
+    def take(self, thread: Thread, case: Node, now: datetime) -> None:
+        """A callback took the event of a Wait: its thread may go on, at once or when it is back there."""
+        self._now = now
+        self._agenda = None
+        assert case.parent is not None  # a case stands in its Wait
+        if thread.status is WAITING_EVENT and thread.position == case.parent.name:
+            self._fire(thread, case)
+        else:
+            self._take_later(thread, case.parent, case)
+
+    def _fire(self, thread: Thread, case: Node) -> None:
+        wait = case.parent
+        assert wait is not None  # a case stands in its Wait
+        if case.stays:
+            self._frames = thread.frames
+            if case.kind is Every:
+                thread.events = self._armed_again(thread, case)
+            thread.frames = [*thread.frames, Frame(wait.name, data={"event": case.name, "then": []})]
+        else:
+            thread.events = self._closed(thread.events, wait, case.name)
+        thread.event = case.name
+        thread.since = self._now
+        thread.status = RESUMING
+
+    def _take_later(self, thread: Thread, wait: Node, case: Node) -> None:
+        at = frame_of(thread, wait)
+        frame = thread.frames[at]
+        data = {**frame.data, "then": [*frame.data["then"], case.name]}
+        if not case.stays:
+            data["decided"] = case.name
+            thread.events = self._closed(thread.events, wait, case.name)
+        thread.frames = [*thread.frames[:at], replace(frame, data=data), *thread.frames[at + 1 :]]
+
+    # --- what follows ---
+
+    def _after_wait(self, thread: Thread, node: Node) -> Node:
+        """Past a Wait: into the body of the case that fired."""
+        assert thread.event is not None  # only that lets a thread leave a Wait
+        # The check of positions has seen that the Wait has the event.
+        case = node.by_event[thread.event]
+        held = bool(self._frames) and self._frames[-1].statement == node.name
+        return self._enter(thread, node, case, self._frames[-1].data["then"] if held else [], held)
+
+    def _at_back(self, thread: Thread, node: Node) -> Node | None:
+        """The body of a case that stays is done: the next callback that was taken meanwhile, or back to the Wait."""
+        wait = node.next
+        frame = self._frames[-1]
+        then = frame.data["then"]
+        if then:
+            case = self.program.event(wait, then[0])
+            assert case is not None  # so did the check of positions
+            return self._enter(thread, wait, case, then[1:], True)
+        self._frames = self._frames[:-1]
+        self._park(thread, wait, WAITING_EVENT)
+        self._rewait(thread, wait)
+        return None
+
+    def _enter(self, thread: Thread, wait: Node, case: Node, then: list[str], held: bool) -> Node:
+        """Into the body of a case; ``held``: the innermost frame is that of the Wait."""
+        outer = self._frames[:-1] if held else self._frames
+        if case.stays:
+            # Loops in there begin a new round: something has fired since the last one.
+            self._forget_inside(thread, wait)
+            self._frames = [*outer, Frame(wait.name, data={"event": case.name, "then": then})]
+        else:
+            self._frames = outer
+            # Nothing is open any more, unless the case did stay when it fired.
+            thread.events = self._closed(thread.events, wait, case.name)
+        return case.entry
