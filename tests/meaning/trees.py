@@ -296,12 +296,23 @@ class Gather(Node):
     go_names: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Several(Node):
+    """A node of another module that has more bodies than one."""
+
+    def bodies(self) -> list[Body]:
+        """All of them."""
+        raise NotImplementedError
+
+
 def bodies(node: Node) -> list[Body]:
     """All the bodies that a node has."""
     if isinstance(node, Branch):
         return [body for _, _, body in node.cases] + ([] if node.default is None else [node.default])
     if isinstance(node, Await):
         return [event.body for event in node.events]
+    if isinstance(node, Several):
+        return node.bodies()
     body = getattr(node, "body", None)
     return [] if body is None else [body]
 
@@ -331,14 +342,16 @@ class Taste:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
+    """Where a node is to stand."""
+
     depth: int = 0
     loop: bool = False
     item: Literal["", "int", "box"] = ""
     gos: tuple[str, ...] = ()
 
 
-class _Grower:
+class Grower:
     """Draws one tree. The budget keeps trees small; names are numbered, so that they are unique."""
 
     def __init__(self, draw: Callable[..., Any], taste: Taste) -> None:
@@ -359,7 +372,7 @@ class _Grower:
     def name(self, kind: str) -> str:
         return f"{self.scope}{kind}{next(self.numbers)}"
 
-    def use(self, place: _Place, percent: int = 50) -> Use:
+    def use(self, place: Place, percent: int = 50) -> Use:
         if not place.item or not self.chance(percent):
             return ""
         use: Use = "any" if self.chance(30) else place.item
@@ -370,11 +383,11 @@ class _Grower:
             return Expr("item")
         return Expr("const", self.draw(st.integers(1, 3))) if self.chance(50) else Expr("field", self.one_of(*FIELDS))
 
-    def val(self, place: _Place) -> Val:
+    def val(self, place: Place) -> Val:
         use = self.use(place)
         return Val(self.expr(use), use, plain=not use and self.chance(40))
 
-    def cond(self, place: _Place) -> Cond:
+    def cond(self, place: Place) -> Cond:
         if self.chance(10):
             return Cond(Val(Expr("const"), "", self.chance(40)), self.one_of("true", "false"))
         use = self.use(place, 40)
@@ -388,21 +401,21 @@ class _Grower:
             Op(self.one_of(*kinds), self.one_of(*FIELDS), self.expr(use, 40)) for _ in range(self.one_of(1, 1, 1, 2, 2, 0))
         )
 
-    def into(self, place: _Place) -> Into | None:
+    def into(self, place: Place) -> Into | None:
         if not self.chance(25):
             return None
         if self.chance(60):
             return Into("field", self.one_of(*FIELDS))
         return Into("setter", self.one_of(*FIELDS), self.use(place, 30))
 
-    def after(self, place: _Place) -> After:
+    def after(self, place: Place) -> After:
         if self.chance(15):
             return After("instant", Val(Expr("const", self.draw(st.integers(0, 60))), "", self.chance(50)))
         if self.chance(30):
             return After("duration", self.val(place))
         return After("duration", Val(Expr("const", self.one_of(5, 10, 15, 0)), "", self.chance(50)))
 
-    def body(self, place: _Place, least: int = 0) -> Body:
+    def body(self, place: Place, least: int = 0) -> Body:
         rows: list[Node] = []
         place = replace(place, depth=place.depth + 1)
         most = self.one_of(1, 2, 2, 3, 3, 4)
@@ -410,7 +423,7 @@ class _Grower:
             rows += self.nodes(place)
         return tuple(rows)
 
-    def nodes(self, place: _Place) -> list[Node]:
+    def nodes(self, place: Place) -> list[Node]:
         self.budget -= 1
         kinds = ["act"] * 5 + ["nap", "ret"]
         if place.depth < 6 and self.budget > 0:
@@ -425,7 +438,7 @@ class _Grower:
             kinds += ["jump"] * 4
         return self.make(self.one_of(*kinds), place)
 
-    def make(self, kind: str, place: _Place) -> list[Node]:
+    def make(self, kind: str, place: Place) -> list[Node]:
         made = getattr(self, f"make_{kind}")(place)
         return made if isinstance(made, list) else [made]
 
@@ -439,7 +452,7 @@ class _Grower:
 
     def interesting(self) -> Body:
         """Some of what makes trees interesting, in any order, among other statements, mostly inside of a loop."""
-        place = _Place(1)
+        place = Place(1)
         kinds = ["loop", "await", "each", "act"]
         if self.taste.threads:
             kinds += ["spawn", "spawn", "until", "gather"]
@@ -460,33 +473,33 @@ class _Grower:
             whole = (Spawn(name, whole, None, ("box", self.val(place))), Gather(self.name("gather"), (name,)))
         return (*whole, *self.maybe(place))
 
-    def maybe(self, place: _Place) -> list[Node]:
+    def maybe(self, place: Place) -> list[Node]:
         return self.nodes(place) if self.chance(40) else []
 
-    def make_act(self, place: _Place) -> Act:
+    def make_act(self, place: Place) -> Act:
         use = self.use(place, 60)
         return Act(self.name("act"), self.ops(use), self.expr(use), use, self.into(place), self.chance(50))
 
-    def make_row(self, place: _Place) -> Row:
+    def make_row(self, place: Place) -> Row:
         return Row("", self.body(place))
 
-    def make_section(self, place: _Place) -> Section:
+    def make_section(self, place: Place) -> Section:
         name, outer = self.name("scope"), self.scope
         self.scope = f"{name}/"
         body = self.body(place)
         self.scope = outer
         return Section(name, body)
 
-    def make_branch(self, place: _Place) -> Branch:
+    def make_branch(self, place: Place) -> Branch:
         names = [self.name("branch") for _ in range(self.one_of(1, 1, 2, 3))]
         cases = tuple((name, self.cond(place), self.body(place)) for name in names)
         return Branch(names[0], self.one_of("if", "switch"), cases, self.body(place) if self.chance(40) else None)
 
-    def make_loop(self, place: _Place) -> Loop:
+    def make_loop(self, place: Place) -> Loop:
         inside = replace(place, loop=True)
         return self.loop(inside, self.body(inside, 1))
 
-    def loop(self, inside: _Place, body: Body) -> Loop:
+    def loop(self, inside: Place, body: Body) -> Loop:
         """A loop around a body, most of the time with a stop on each way through it and a way out."""
         cond = None if self.chance(30) else self.cond(inside)
         if cond is not None and cond.val.expr.kind == "field" and self.chance(70):
@@ -508,7 +521,7 @@ class _Grower:
         at = 0 if self.chance(first) else self.draw(st.integers(0, len(body)))
         return (*body[:at], node, *body[at:])
 
-    def make_each(self, place: _Place) -> Each:
+    def make_each(self, place: Place) -> Each:
         kind = self.one_of("ints", "boxes", "boxes", "const", "range")
         plain = self.chance(40)
         if kind == "const":
@@ -520,24 +533,24 @@ class _Grower:
         inside = replace(place, loop=True, item="box" if kind == "boxes" else "int")
         return Each(self.name("each"), items, self.body(inside, 1))
 
-    def make_jump(self, place: _Place) -> Node:
+    def make_jump(self, place: Place) -> Node:
         jump = Jump("", self.one_of("break", "continue"))
         if self.chance(20):
             return jump
         name = self.name("jump")
         return Branch(name, "if", ((name, self.cond(place), (jump,)),), None)
 
-    def make_ret(self, place: _Place) -> Node:
+    def make_ret(self, place: Place) -> Node:
         ret = Ret("", None if self.chance(20) else self.val(place))
         if self.chance(10):
             return ret
         name = self.name("return")
         return Branch(name, "if", ((name, self.cond(place), (ret,)),), None)
 
-    def make_nap(self, place: _Place) -> Nap:
+    def make_nap(self, place: Place) -> Nap:
         return Nap(self.name("nap"), self.after(place))
 
-    def make_await(self, place: _Place) -> Await:
+    def make_await(self, place: Place) -> Await:
         names = self.some(EVENT_NAMES, (1, 1, 2, 2, 3, 0))
         timers = self.some(TIMER_NAMES, (0, 0, 1, 2) if names else (1, 2))
         events: list[Call | Timer] = [Call(name, self.handler(place), self.into(place), self.body(place)) for name in names]
@@ -547,7 +560,7 @@ class _Grower:
     def some(self, names: tuple[str, ...], sizes: tuple[int, ...]) -> list[str]:
         return list(self.draw(st.permutations(names))[: self.one_of(*sizes)])
 
-    def handler(self, place: _Place) -> Handler | None:
+    def handler(self, place: Place) -> Handler | None:
         if self.chance(25):
             return None
         payload = self.one_of("int", "int", "", "any")
@@ -555,14 +568,14 @@ class _Grower:
         refuse = self.cond(place if use else replace(place, item="")) if self.chance(35) else None
         return Handler(self.ops(use), self.expr(use), payload, use, refuse, self.chance(50))
 
-    def make_until(self, place: _Place) -> Until:
+    def make_until(self, place: Place) -> Until:
         cond = self.cond(place)
         if not self.taste.threads and self.chance(80):
             cond = replace(cond, op="true")
         handler = replace(self.make_act(place), into=None) if self.chance(50) else None
         return Until(self.name("until"), cond, handler)
 
-    def make_spawn(self, place: _Place) -> list[Node]:
+    def make_spawn(self, place: Place) -> list[Node]:
         name = self.name("go")
         arg = (self.one_of("int", "box"), self.val(place)) if self.chance(40) else None
         item = arg[0] if arg is not None else place.item
@@ -570,14 +583,14 @@ class _Grower:
             id_: Val | None = Val(Expr("item"), self.one_of("any", place.item))
         else:
             id_ = self.val(place) if self.chance(25) else None
-        body = self.body(_Place(place.depth, False, item, (*place.gos, name)), 1)
+        body = self.body(Place(place.depth, False, item, (*place.gos, name)), 1)
         made: list[Node] = [Spawn(name, body, id_, arg)]
         self.all_gos.append(name)
         if place.loop and id_ is None and self.chance(80):
             made += [self.make_act(place), Gather(self.name("gather"), (name,))]
         return made
 
-    def make_gather(self, place: _Place) -> Node:
+    def make_gather(self, place: Place) -> Node:
         choices = [name for name in self.all_gos if name not in place.gos]
         if not choices:
             return self.make_act(place)
@@ -606,7 +619,7 @@ def faulty(body: Body, loop: bool = False) -> int:
 @st.composite
 def trees(draw: Callable[..., Any], taste: Taste) -> Body:
     """A definition."""
-    return _Grower(draw, taste).tree()
+    return Grower(draw, taste).tree()
 
 
 # --- random scripts --------------------------------------------------------------------------------------------------

@@ -1,0 +1,101 @@
+"""Try, Fail, Retry and loops that give up mean what Python's ``try``, ``raise`` and ``while`` mean, wherever they stand.
+
+Each tree is written down as Python, and run: that is what flowstmt is compared with.
+``FLOWSTMT_EXAMPLES=20000 pytest tests/meaning`` looks for faults that the small, fixed sample of every day can't find.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import event, given, note
+from hypothesis import strategies as st
+
+from tests.meaning.failing_flows import Play, Played, played
+from tests.meaning.failing_trees import Course, Troubles, courses, troubled
+from tests.meaning.python_world import End, in_python
+from tests.meaning.test_meaning import STYLES, thorough
+from tests.meaning.trees import Body
+
+LIMIT = 40
+
+TREES = troubled(Troubles())
+SAGAS = troubled(Troubles(sagas=True))
+ANY = st.one_of(TREES, SAGAS)
+COURSES = courses()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quiet() -> Iterator[None]:
+    """Each failed attempt is logged with its traceback, which pytest keeps: thousands of them take longer than the tests."""
+    logger = logging.getLogger("flowstmt.rounds")
+    logger.disabled = True
+    yield
+    logger.disabled = False
+
+
+def expected(tree: Body, course: Course) -> tuple[list[tuple[Any, ...]], End]:
+    """What Python does."""
+    world, end, source = in_python(tree, course, LIMIT)
+    note(source)
+    event(f"ends {end.status or 'never'}")
+    event(f"trace: {len(world.trace) // 10 * 10} or more")
+    for kind in {entry[0] for entry in world.trace}:
+        event(kind)
+    return world.trace, end
+
+
+def agree(said: tuple[list[tuple[Any, ...]], End], did: Played) -> None:
+    """flowstmt did what Python did."""
+    assert did.trace == said[0]
+    assert did.end == said[1]
+
+
+def same(direct: Played, other: Played) -> None:
+    """Both did the same, saved the same bytes, and had the same effects outside, by idempotency key."""
+    assert other.trace == direct.trace
+    assert other.end == direct.end
+    assert other.blobs == direct.blobs
+    assert other.final == direct.final
+    assert other.effects == direct.effects
+
+
+@thorough
+@given(tree=TREES, course=COURSES)
+def test_failures_go_where_they_go_in_python(tree, course):
+    check(tree, course)
+
+
+@thorough
+@given(tree=SAGAS, course=COURSES)
+def test_a_saga_that_fails_undoes_its_steps_before_the_failure_goes_outward(tree, course):
+    check(tree, course)
+
+
+def check(tree: Body, course: Course) -> None:
+    """In both styles and both drivers."""
+    said = expected(tree, course)
+    instance, cls, awaited = (played(Play(tree, course, LIMIT, *how)) for how in (("instance",), ("class",), ("class", True)))
+    agree(said, instance)
+    same(instance, cls)
+    same(instance, awaited)
+
+
+@thorough
+@given(
+    tree=ANY,
+    course=COURSES,
+    style=STYLES,
+    is_async=st.booleans(),
+    when=st.lists(st.integers(0, 9999), min_size=1, max_size=4),
+)
+def test_a_run_killed_while_it_fails_goes_on_failing(tree, course, style, is_async, when):
+    direct = played(Play(tree, course, LIMIT, style))
+    # To die right after each save, and to be loaded again, is a round trip at each checkpoint.
+    same(direct, played(Play(tree, course, LIMIT, style, kills=lambda moment, kind: kind == "after save")))
+    fatal = {1 + n % (direct.moments + 1) for n in when}
+    killed = played(Play(tree, course, LIMIT, style, is_async, kills=lambda moment, kind: moment in fatal))
+    same(direct, killed)
