@@ -63,14 +63,18 @@ class Outcomes(Moves):
         statement = self.values[node.index]
         if node.kind is Compensation:
             return self._compensation_call(thread, node)
-        call = statement.action if node.kind is Step else statement.handler
-        arguments = self._base
-        if node.item is not None:
-            self._frames = thread.frames
-            arguments = self._arguments(thread, node, call, arguments)
-        if node.kind is Step and statement.timeout is not None:
-            call = self._limited(thread, node, call, statement.timeout)
-        return call, arguments
+        if node.kind is Step:
+            call = statement.action
+            if statement.timeout is not None:
+                return self._limited(thread, node, call, statement.timeout), self._with_item(thread, node, call)
+        else:
+            call = statement.handler
+        return call, self._base if node.item is None else self._with_item(thread, node, call)
+
+    def _with_item(self, thread: Thread, node: Node, call: Callable[..., Any]) -> tuple[Any, ...]:
+        """The arguments of an action: the item too, if it takes one more."""
+        self._frames = thread.frames
+        return self._arguments(thread, node, call, self._base)
 
     def _limited(self, thread: Thread, node: Node, call: Callable[..., Any], timeout: timedelta) -> Callable[..., Any]:
         """An action in its time. Raises ``DefinitionError`` if data have made it one that nothing could end."""
