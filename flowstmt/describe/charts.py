@@ -23,7 +23,7 @@ from flowstmt.describe.jumps import Jumps
 from flowstmt.describe.kinds import DESCRIBED
 from flowstmt.describe.labels import label
 from flowstmt.describe.manners import Drawn
-from flowstmt.describe.marks import FEW, Mark, Standing, said_error, standing, who
+from flowstmt.describe.marks import FEW, Mark, Standing, said_error, said_place, standing, who
 from flowstmt.describe.subjects import Subject, subject_of
 from flowstmt.describe.ways import Arrow, Goal, Ways, end_of, reached
 from flowstmt.describe.wording import said_retry, shown
@@ -189,7 +189,7 @@ class _Chart:
             if state.result is not None:
                 lines.append(f"result {shown(state.result)}")
             if state.error is not None:
-                lines += [f"at {state.error.step}", said_error(state.error)]
+                lines += [*filter(None, [said_place(state.error)]), said_error(state.error)]
         return label([*lines, *_marked([*self.marks.beginning(-1), *self.marks.at(-1)])], WIDTH)
 
     def _fate(self) -> str:

@@ -10,14 +10,16 @@ machine's business.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
 from flowstmt.core.events import NEEDS_TEARDOWN
-from flowstmt.core.nodes import Node
+from flowstmt.core.nodes import STARTERS, Compensation, Node, RunEnd
+from flowstmt.core.recovery import Saga
 from flowstmt.core.state import (
     ENDED,
     OVER,
@@ -32,7 +34,8 @@ from flowstmt.core.state import (
     State,
     Thread,
 )
-from flowstmt.core.statements import Join, On, Step, Timeout
+from flowstmt.core.statements import Join, On, Sleep, Step, Timeout, WaitFor
+from flowstmt.core.unwinding import pending_exit
 from flowstmt.describe.payloads import Schema, schemas_of
 from flowstmt.describe.subjects import Subject
 from flowstmt.describe.wording import called
@@ -70,9 +73,10 @@ class LegalCallback:
 
 @dataclass(frozen=True, slots=True)
 class LegalTimer:
-    """An instant that a thread waits for: ``type`` is Timeout or Sleep.
+    """An instant that a thread waits for: ``type`` is Timeout, Sleep, or Retry for the next attempt at what has failed.
 
     ``due_at`` is None for a Timeout that the Wait has gained since the thread got there: its time begins at the next resume.
+    A Retry says which ``attempt`` will be made, and the ``error`` of the last one.
     """
 
     type: str
@@ -81,11 +85,17 @@ class LegalTimer:
     thread_id: str
     due_at: datetime | None
     is_due: bool
+    attempt: int | None = None
+    error: ErrorInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LegalCondition:
-    """What a thread waits for at a WaitFor (``condition`` is its name) or a Join (``threads`` are those that still live)."""
+    """What a thread waits for at a WaitFor (``condition`` is its name), or until ``threads`` have ended: those that still live.
+
+    For threads it waits at a ``Join``, a ``Parallel`` or a ``Map``, at a ``Saga`` whose threads end before it is undone, or, as
+    ``main``, at the end of the run (``type`` is End).
+    """
 
     type: str
     name: str
@@ -96,7 +106,7 @@ class LegalCondition:
 
 @dataclass(frozen=True, slots=True)
 class LegalAction:
-    """An action, or the handler of a WaitFor, that ``resume`` would run."""
+    """An action, the handler of a WaitFor, or what undoes a step (``type`` is Compensation), that ``resume`` would run."""
 
     type: str
     name: str
@@ -105,15 +115,20 @@ class LegalAction:
     concurrent: bool
     pc: int
     birth: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class LegalMove:
-    """A thread that ``resume`` would let go on: from the beginning, past ``position``, or by way of ``event``."""
+    """A thread that ``resume`` would let go on: from the beginning, past ``position``, or by way of ``event``.
+
+    ``leaving`` says that it does not go on, but out: for a failure, a cancellation ...
+    """
 
     thread_id: str
     position: str
     event: str | None
+    leaving: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +181,8 @@ def legal(workflow: Any, state: State, now: datetime | None = None) -> Legal:
     Neither object is changed, and none of the workflow's conditions, actions or handlers is called. Raises ``DefinitionError``,
     ``StateError`` and ``PositionError`` as ``resume`` does.
 
-    >>> from dataclasses import dataclass
+    >>> from collections.abc import Iterable
+    from dataclasses import dataclass, replace
     >>> from flowstmt import On, State, Wait, legal, resume
     >>> @dataclass
     ... class Order:
@@ -208,9 +224,7 @@ class _Reader:
         threads = [] if over else [thread for thread in state.threads if thread.status is not ENDED]
         waiting = [thread for thread in threads if thread.status is WAITING_EVENT]
         parked = [thread for thread in threads if thread.status is WAITING_CONDITION]
-        living: dict[str, list[str]] = {}
-        for thread in threads if parked else ():
-            living.setdefault(thread.name, []).append(thread.id)
+        living = _Living(threads if parked else [])
         return Legal(
             state.run_id,
             str(state.status),
@@ -228,13 +242,7 @@ class _Reader:
             tuple([timer for thread in threads for timer in self._timers(thread)]),
             tuple([self._condition(thread, living) for thread in parked]),
             () if over or paused else tuple([self._action(thread) for thread in self.machine.executing()]),
-            tuple(
-                [
-                    LegalMove(thread.id, thread.position, thread.event)
-                    for thread in (() if paused else threads)
-                    if thread.status is RESUMING
-                ]
-            ),
+            tuple([_move(thread) for thread in (() if paused else threads) if thread.status is RESUMING]),
             tuple([outside for thread in (() if paused else state.threads) for outside in _outside(thread)]),
         )
 
@@ -251,7 +259,10 @@ class _Reader:
 
     def _timers(self, thread: Thread) -> list[LegalTimer]:
         if thread.status is WAITING_TIME:
-            return [self._timer("Sleep", thread.position, None, thread, thread.due_at)]
+            if self.by_name[thread.position].kind is Sleep:
+                return [self._timer("Sleep", thread.position, None, thread, thread.due_at)]
+            again = self._timer("Retry", thread.position, None, thread, thread.due_at)
+            return [replace(again, attempt=thread.attempt, error=thread.error)]
         if thread.status is not WAITING_EVENT:
             return []
         due = {event.name: event.due_at for event in thread.events if event.status is SET_UP}
@@ -261,22 +272,64 @@ class _Reader:
     def _timer(self, kind: str, name: str, wait: str | None, thread: Thread, due_at: datetime | None) -> LegalTimer:
         return LegalTimer(kind, name, wait, thread.id, due_at, due_at is not None and due_at <= self.now)
 
-    def _condition(self, thread: Thread, living: dict[str, list[str]]) -> LegalCondition:
+    def _condition(self, thread: Thread, living: _Living) -> LegalCondition:
         node = self.by_name[thread.position]
-        statement = self.machine.values[node.index]
+        if node.kind is WaitFor:
+            statement = self.machine.values[node.index]
+            cond = called(statement.cond) if callable(statement.cond) else None
+            return LegalCondition("WaitFor", node.name, thread.id, cond, ())
         if node.kind is Join:
-            names = dict.fromkeys(node.go_names.values())
-            threads = tuple([thread_id for name in names for thread_id in living.get(name, ())])
-            return LegalCondition("Join", node.name, thread.id, None, threads)
-        cond = called(statement.cond) if callable(statement.cond) else None
-        return LegalCondition("WaitFor", node.name, thread.id, cond, ())
+            threads = living.named(node.go_names.values())
+        elif node.kind is RunEnd:
+            threads = living.but(thread)
+        elif node.kind is Saga:
+            threads = living.started_by(thread, self._starters_inside(node))
+        else:
+            threads = living.started_by(thread, {node.name, *(branch.name for branch in node.children)})
+        kind = "End" if node.kind is RunEnd else node.kind.__name__
+        return LegalCondition(kind, node.name, thread.id, None, threads)
+
+    def _starters_inside(self, saga: Node) -> set[str]:
+        nodes = self.subject.program.nodes[saga.index : saga.last + 1]
+        return {node.name for node in nodes if node.kind in STARTERS}
 
     def _action(self, thread: Thread) -> LegalAction:
         node = self.by_name[thread.position]
         statement = self.machine.values[node.index]
-        action = called(statement.action if node.kind is Step else statement.handler)
+        action = called(getattr(statement, _ACTIONS[node.kind]))
         kind = node.kind.__name__
-        return LegalAction(kind, node.name, thread.id, action, node.concurrent, thread.pc, thread.birth)
+        return LegalAction(kind, node.name, thread.id, action, node.concurrent, thread.pc, thread.birth, thread.attempt)
+
+
+_ACTIONS = {Step: "action", WaitFor: "handler", Compensation: "compensate"}
+
+
+class _Living:
+    """The threads that live, in start order."""
+
+    def __init__(self, threads: list[Thread]) -> None:
+        self.threads = threads
+        self.by_name: dict[str, list[str]] = {}
+        self.by_parent: dict[str | None, list[Thread]] = {}
+        for thread in threads:
+            self.by_name.setdefault(thread.name, []).append(thread.id)
+            self.by_parent.setdefault(thread.parent, []).append(thread)
+
+    def named(self, names: Iterable[str]) -> tuple[str, ...]:
+        return tuple([thread_id for name in dict.fromkeys(names) for thread_id in self.by_name.get(name, ())])
+
+    def but(self, thread: Thread) -> tuple[str, ...]:
+        return tuple([each.id for each in self.threads if each is not thread])
+
+    def started_by(self, parent: Thread, names: set[str]) -> tuple[str, ...]:
+        """By a thread at one of the named statements, and whom those threads have started at one of them."""
+        found = [each for each in self.by_parent.get(parent.id, ()) if each.name in names]
+        return tuple([thread_id for each in found for thread_id in (each.id, *self.started_by(each, names))])
+
+
+def _move(thread: Thread) -> LegalMove:
+    exit_ = pending_exit(thread)
+    return LegalMove(thread.id, thread.position, thread.event, None if exit_ is None else str(exit_["exit"]))
 
 
 def _outside(thread: Thread) -> list[LegalOutside]:

@@ -23,7 +23,7 @@ from flowstmt.core.undoing import Record
 from flowstmt.describe.subjects import Subject
 from flowstmt.errors import StateError, a_kind_of
 
-__all__ = ["FEW", "Branches", "Mark", "Standing", "said_error", "said_exit", "standing", "who"]
+__all__ = ["FEW", "Branches", "Mark", "Standing", "said_error", "said_exit", "said_place", "standing", "who"]
 
 Place: TypeAlias = tuple[int, bool]
 """The index of a statement (main's own, -1), and whether the threads there have begun."""
@@ -140,23 +140,17 @@ def standing(subject: Subject, state: State | None) -> Standing:
         return Standing()
     if not isinstance(state, State):
         raise StateError(f"expected a State, not {a_kind_of(state)}: get one from load, or make one with State.new")
-    not_undone = list(_not_undone(subject, state))
-    if state.status in OVER:
-        return Standing((), not_undone)
     program = subject.program
     undo: Undo = [] if program.renames is None else program.renames.apply(state)
     try:
+        not_undone = [(program.by_name.get(record["step"]), record) for record in state.undo if "error" in record]
+        lost = [(node.index, record) for node, record in not_undone if node is not None]
+        if state.status in OVER:
+            return Standing((), lost)
         check_positions(program, subject.values, state)
-        return Standing([_marked(subject, thread) for thread in state.threads if thread.status is not ENDED], not_undone)
+        return Standing([_marked(subject, thread) for thread in state.threads if thread.status is not ENDED], lost)
     finally:
         take_back(undo)
-
-
-def _not_undone(subject: Subject, state: State) -> Iterable[tuple[int, Record]]:
-    for record in state.undo:
-        node = subject.program.by_name.get(record["step"])
-        if "error" in record and node is not None:
-            yield node.index, record
 
 
 def _marked(subject: Subject, thread: Thread) -> tuple[Place, Mark]:
@@ -223,6 +217,11 @@ def said_error(error: ErrorInfo | dict[str, Any]) -> str:
     """An error as words."""
     kind, message = (error["type"], error["message"]) if isinstance(error, dict) else (error.type, error.message)
     return f"{kind}: {message}" if message else str(kind)
+
+
+def said_place(error: ErrorInfo) -> str | None:
+    """Where an error happened; of a Fail its name has said it."""
+    return None if error.step.rpartition("/")[2] == error.type else f"at {error.step}"
 
 
 def said_exit(exit_: Exit) -> str:

@@ -9,7 +9,7 @@ from flowstmt.core.nodes import Node
 from flowstmt.core.state import State
 from flowstmt.core.statements import S
 from flowstmt.describe.kinds import DESCRIBED
-from flowstmt.describe.marks import FEW, Mark, Standing, said_error, standing, who
+from flowstmt.describe.marks import FEW, Mark, Standing, said_error, said_place, standing, who
 from flowstmt.describe.subjects import Subject, subject_of
 from flowstmt.describe.wording import printable, said_retry, shown
 
@@ -41,8 +41,8 @@ def _head(subject: Subject, state: State | None) -> str:
     if state is None:
         return name
     result = "" if state.result is None else f", result {shown(state.result)}"
-    error = "" if state.error is None else f", at {state.error.step}: {said_error(state.error)}"
-    return f"{name}, run {state.run_id}: {state.status}{result}{error}"
+    error = [] if state.error is None else [said_error(state.error), said_place(state.error)]
+    return ", ".join(filter(None, [f"{name}, run {state.run_id}: {state.status}{result}", *error]))
 
 
 def _lines(subject: Subject, nodes: list[Node], marks: Standing) -> Iterator[tuple[int, str]]:

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from flowstmt import CallbackRequest, On, S, Wait
-from flowstmt.testing import Harness, explore
+from flowstmt import CallbackRequest, Fail, On, S, State, Step, Timeout, Wait, cancel, pause, resume, unpause
+from flowstmt.testing import START, Harness, explore
 from tests.conftest import Watch
 from tests.core.cases import CASES as FIRST_CASES
 from tests.core.fanout_cases import CASES as FANOUT_CASES
 from tests.core.recovery_cases import CASES as RECOVERY_CASES
+from tests.core.recovery_cases import HOUR
 from tests.core.styles import STYLES, Case, Data, check_invariant, lines, play, short, workflow_class
 from tests.core.wait_cases import CASES as WAIT_CASES
 
@@ -107,7 +108,28 @@ def test_every_transition_of_the_tables_is_made(transitions: Watch):
     for case in CASES:
         play(case, "class")
     play_failures()
+    play_controls()
     assert transitions.rows - transitions.made == set()
+
+
+def play_controls() -> None:
+    """What somebody outside does to a run that can go on, and to one that waits."""
+    for steps in (0, 10):
+        work, state = (
+            workflow_class(lambda b: S(Step("a", b.call(lambda w: None)), Wait("w", On("e"))))(),
+            State.new("r", "Work"),
+        )
+        resume(work, state, max_steps=steps)
+        pause(work, state)
+        unpause(work, state)
+        cancel(work, state, "not wanted any more")
+        assert resume(work, state) == "Cancelled"
+        work, state = (
+            workflow_class(lambda b: Wait("w", Timeout("late", HOUR, Fail("too late", "by an hour"))))(),
+            State.new("r", "Work", START),
+        )
+        resume(work, state, now=START)
+        assert resume(work, state, now=START + HOUR) == "Failed"
 
 
 class Flaky:

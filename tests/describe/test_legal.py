@@ -45,9 +45,9 @@ from flowstmt.core.callbacks import accept
 from flowstmt.core.program import program_for
 from flowstmt.describe import Legal
 from flowstmt.testing import START
-from tests.core.cases import CASES
 from tests.core.styles import STYLES, play
 from tests.core.styles import Case as CoreCase
+from tests.core.test_cases import CASES
 from tests.meaning.flows import Player, at, expected
 from tests.meaning.test_meaning import ANY, EXAMPLES, SCRIPTS, STARTS, thorough
 

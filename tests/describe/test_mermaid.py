@@ -15,15 +15,19 @@ from flowstmt import (
     Case,
     Continue,
     Default,
+    Fail,
     For,
     ForEach,
     Go,
     If,
     Join,
+    Map,
     On,
+    Parallel,
     PositionError,
     Return,
     S,
+    Saga,
     Scope,
     Sleep,
     State,
@@ -31,6 +35,7 @@ from flowstmt import (
     Step,
     Switch,
     Timeout,
+    Try,
     Wait,
     WaitFor,
     describe,
@@ -39,11 +44,11 @@ from flowstmt import (
     load,
     resume,
 )
-from flowstmt.core.nodes import STOPS, Node
+from flowstmt.core.nodes import STOPS, Compensation, Node, RunEnd
 from flowstmt.core.program import program_for
-from tests.core.cases import CASES
-from tests.core.styles import STYLES, workflow_class
+from tests.core.styles import STYLES, play, workflow_class
 from tests.core.styles import Case as CoreCase
+from tests.core.test_cases import CASES
 from tests.describe.charts import Chart, read
 from tests.meaning.flows import Player, expected
 from tests.meaning.test_meaning import ANY, EXAMPLES, SCRIPTS, STARTS, thorough
@@ -387,7 +392,11 @@ def test_a_position_that_the_definition_has_not_is_refused():
 
 
 class Walker:
-    """Holds each move that a run makes from stop to stop against the arrows of its chart."""
+    """Holds each move that a run makes from stop to stop against the arrows of its chart.
+
+    A move is taken along the arrows, or out of what a Try guards: from its box to a catch or its finally. Where a thread undoes
+    steps, or waits until it may, it is on its way out of where it stood before.
+    """
 
     def __init__(self) -> None:
         self.stands: dict[str, tuple[int, str]] = {}
@@ -404,24 +413,38 @@ class Walker:
             node = program.by_name[thread.position]
             begins = "start" if thread.name == "main" else f"b{program.by_name[thread.name].index}"
             pc, before = self.stands.get(thread.birth, (0, begins))
-            if thread.pc == pc + 1:
+            target = f"n{node.index}"
+            if node.kind in (Compensation, RunEnd, Saga):
+                target = before
+            elif thread.pc == pc + 1:
                 self.checked += 1
-                assert self.leads(self.chart, program.nodes, before, f"n{node.index}"), f"{before} to {thread.position}"
-            self.stands[thread.birth] = (thread.pc, f"n{node.index}")
+                assert self.leads(self.chart, program.nodes, before, target), f"{before} to {thread.position}"
+            self.stands[thread.birth] = (thread.pc, target)
 
     def leads(self, chart: Chart, nodes: list[Node], source: str, target: str) -> bool:
         """Whether a way leads from box to box without passing by a place where threads stop."""
         stops = {f"n{node.index}" for node in nodes if node.kind in STOPS}
-        spawns = {f"n{node.index}" for node in nodes if node.kind is Go}
+        apart = {f"n{node.index}" for node in nodes if node.kind in (Go, Parallel, Map)}
+        guards = {f"n{node.index}" for node in nodes if node.kind is Try}
+        fails = stops | {f"n{node.index}" for node in nodes if node.kind in (Fail, For)}
         arrows: dict[str, set[str]] = {}
         for one, _, other in chart.arrows:
             arrows.setdefault(one, set()).add(other)
         for one, other in chart.dotted:
-            if one not in spawns:  # that is another thread's way
+            if one not in apart | guards:  # that is another thread's way, or that of a failure
                 arrows.setdefault(one, set()).add(other)
+        for node in nodes:  # past a fork, a thread goes on where its branches meet
+            if node.kind in (Parallel, Map):
+                arrows[f"n{node.index}"] = {f"j{node.index}"}
+        aside: dict[str, set[str]] = {guard: {other for one, other in chart.dotted if one == guard} for guard in guards}
         todo, seen = [source], {source}
         while todo:
-            for reached in arrows.get(todo.pop(), ()):
+            box = todo.pop()
+            onwards = set(arrows.get(box, ()))
+            if box in fails:
+                for frame in chart.frames[box]:
+                    onwards |= aside.get(frame.replace("s", "n"), set())
+            for reached in onwards:
                 if reached == target:
                     return True
                 if reached not in seen and reached not in stops:
@@ -447,6 +470,19 @@ def test_runs_go_along_the_arrows(tree, start, script, style):
     player = Watched(tree, start, style)
     player.walker = Walker()
     player.play(says.calls, says.stuck)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_so_does_every_case(case: CoreCase, style: str):
+    walker = Walker()
+
+    def look(work: Any, state: State) -> None:
+        walker.look(work, state)
+        live = [thread for thread in state.threads if thread.status != "Ended"]
+        assert bool(read(describe.to_mermaid(work, state)).marked()) is bool(live)
+
+    play(case, style, invariant=look)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

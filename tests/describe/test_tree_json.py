@@ -33,9 +33,9 @@ from flowstmt import (
     walk,
 )
 from flowstmt import State as RunState
-from tests.core.cases import CASES
 from tests.core.styles import STYLES, workflow_class
 from tests.core.styles import Case as CoreCase
+from tests.core.test_cases import CASES
 from tests.describe.test_text import Everything
 
 HOUR = timedelta(hours=1)
