@@ -18,6 +18,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from flowstmt.core.events import NEEDS_TEARDOWN
+from flowstmt.core.exits import pending_exit
 from flowstmt.core.nodes import STARTERS, Compensation, Node, RunEnd
 from flowstmt.core.recovery import Saga
 from flowstmt.core.state import (
@@ -35,7 +36,6 @@ from flowstmt.core.state import (
     Thread,
 )
 from flowstmt.core.statements import Join, On, Sleep, Step, Timeout, WaitFor
-from flowstmt.core.unwinding import pending_exit
 from flowstmt.describe.payloads import Schema, schemas_of
 from flowstmt.describe.subjects import Subject
 from flowstmt.describe.wording import called

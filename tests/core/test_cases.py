@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from flowstmt import CallbackRequest, Fail, On, S, State, Step, Timeout, Wait, cancel, pause, resume, unpause
+from flowstmt import CallbackRequest, Fail, On, S, Sleep, State, Step, Timeout, Try, Wait, cancel, pause, resume, unpause
 from flowstmt.testing import START, Harness, explore
 from tests.conftest import Watch
 from tests.core.cases import CASES as FIRST_CASES
 from tests.core.fanout_cases import CASES as FANOUT_CASES
+from tests.core.orders import workflow
 from tests.core.recovery_cases import CASES as RECOVERY_CASES
 from tests.core.recovery_cases import HOUR
 from tests.core.styles import STYLES, Case, Data, check_invariant, lines, play, short, workflow_class
@@ -114,22 +115,24 @@ def test_every_transition_of_the_tables_is_made(transitions: Watch):
 
 def play_controls() -> None:
     """What somebody outside does to a run that can go on, and to one that waits."""
+    tree = Try("t", Step("a", lambda: None), Wait("w", On("e"))).finally_(Sleep("s", HOUR))
     for steps in (0, 10):
-        work, state = (
-            workflow_class(lambda b: S(Step("a", b.call(lambda w: None)), Wait("w", On("e"))))(),
-            State.new("r", "Work"),
-        )
-        resume(work, state, max_steps=steps)
-        pause(work, state)
-        unpause(work, state)
-        cancel(work, state, "not wanted any more")
-        assert resume(work, state) == "Cancelled"
-        work, state = (
-            workflow_class(lambda b: Wait("w", Timeout("late", HOUR, Fail("too late", "by an hour"))))(),
-            State.new("r", "Work", START),
-        )
-        resume(work, state, now=START)
-        assert resume(work, state, now=START + HOUR) == "Failed"
+        work, state = workflow(lambda w: tree)(), State.new("r", "Work", START)
+        resume(work, state, now=START, max_steps=steps)
+        pause(work, state, now=START)
+        unpause(work, state, now=START)
+        cancel(work, state, "not wanted any more", now=START)
+        while not state.status == "Cancelled":
+            resume(work, state, now=state.wake_at)
+    work, state = (
+        workflow(lambda w: Wait("w", Timeout("late", HOUR, Fail("too late", "by an hour"))))(),
+        State.new("r", "W", START),
+    )
+    resume(work, state, now=START)
+    assert resume(work, state, now=START + HOUR) == "Failed"
+    work, state = workflow(lambda w: tree)(), State.new("r", "W", START)
+    cancel(work, state, "never begun", now=START)
+    assert resume(work, state, now=START) == "Cancelled"
 
 
 class Flaky:
