@@ -78,9 +78,11 @@ else:
     # For type checkers this would be a module that has every name, misspelt ones too.
     def __getattr__(name: str) -> object:
         """What most programs don't ask for is loaded when one does."""
-        if name in ("describe", "legal"):
+        if name in ("describe", "legal", "lint"):
             from importlib import import_module  # noqa: PLC0415 `from flowstmt import describe` would end up here again
 
+            if name == "lint":
+                return import_module("flowstmt.lint")
             describe = import_module("flowstmt.describe")
             return describe if name == "describe" else describe.legal
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

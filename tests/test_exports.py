@@ -105,7 +105,7 @@ def test_importing_flowstmt_loads_no_extra() -> None:
     assert "flowstmt.drive" in loaded
     unwanted = "jsonschema asyncio sqlite3 psycopg fastapi starlette opentelemetry hypothesis pytest flowstmt.testing"
     assert not set(unwanted.split()) & loaded
-    assert not any(name.startswith("flowstmt.describe") for name in loaded)
+    assert not any(name.startswith(("flowstmt.describe", "flowstmt.lint")) for name in loaded)
 
 
 def test_what_describes_is_loaded_when_it_is_asked_for() -> None:
@@ -113,6 +113,7 @@ def test_what_describes_is_loaded_when_it_is_asked_for() -> None:
         loaded = loaded_by(f"import flowstmt; {asked}")
         assert "flowstmt.describe" in loaded
         assert "jsonschema" not in loaded
+    assert "flowstmt.lint" in loaded_by("import flowstmt; flowstmt.lint.check")
     with pytest.raises(AttributeError, match="has no attribute 'legall'"):
         getattr(flowstmt, "legall")  # noqa: B009 mypy knows that there is none
 
