@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowstmt.core.endings import Endings
 from flowstmt.core.nodes import Node
@@ -97,34 +97,35 @@ class Waiting(Endings):
     def _after_wait(self, thread: Thread, node: Node) -> Node:
         """Past a Wait: into the body of the case that fired."""
         assert thread.event is not None  # only that lets a thread leave a Wait
+        data: dict[str, Any] = {"then": []}
+        frames = self._frames
+        if frames and frames[-1].statement == node.name:
+            data = frames[-1].data
+            self._frames = frames[:-1]
         # The check of positions has seen that the Wait has the event.
-        case = node.by_event[thread.event]
-        held = bool(self._frames) and self._frames[-1].statement == node.name
-        return self._enter(thread, node, case, self._frames[-1].data["then"] if held else [], held)
+        return self._enter(thread, node, node.by_event[thread.event], data)
 
     def _at_back(self, thread: Thread, node: Node) -> Node | None:
         """The body of a case that stays is done: the next callback that was taken meanwhile, or back to the Wait."""
         wait = node.next
         frame = self._frames[-1]
+        self._frames = self._frames[:-1]
         then = frame.data["then"]
         if then:
             case = self.program.event(wait, then[0])
             assert case is not None  # so did the check of positions
-            return self._enter(thread, wait, case, then[1:], True)
-        self._frames = self._frames[:-1]
+            return self._enter(thread, wait, case, {**frame.data, "then": then[1:]})
         self._park(thread, wait, WAITING_EVENT)
         self._rewait(thread, wait)
         return None
 
-    def _enter(self, thread: Thread, wait: Node, case: Node, then: list[str], held: bool) -> Node:
-        """Into the body of a case; ``held``: the innermost frame is that of the Wait."""
-        outer = self._frames[:-1] if held else self._frames
+    def _enter(self, thread: Thread, wait: Node, case: Node, data: dict[str, Any]) -> Node:
+        """Into the body of a case."""
         if case.stays:
             # Loops in there begin a new round: something has fired since the last one.
             self._forget_inside(thread, wait)
-            self._frames = [*outer, Frame(wait.name, data={"event": case.name, "then": then})]
+            self._frames = [*self._frames, Frame(wait.name, data={**data, "event": case.name})]
         else:
-            self._frames = outer
             # Nothing is open any more, unless the case did stay when it fired.
             thread.events = self._closed(thread.events, wait, case.name)
         return case.entry
