@@ -28,6 +28,11 @@ their own type. ``Case`` and ``Default`` are kept in a ``Switch`` in the same wa
 Of overloads that don't fit, mypy tells about the first that looks similar: they stand in an order that makes it say what
 most people will have meant. pyright tells about the last one of those that get furthest. mypy also looks at a body once for
 every overload that it tries, and so on inside of it: what most calls match has to come early.
+
+The first overloads of ``Step`` have no ``compensate``, so that a step without one costs what it always did, and a misfit is
+not compared with them. One that takes the workflow and nothing else comes last for mypy, which before would find ``Never``
+for an item and a result that have nothing in common, and first for pyright, which gives a lambda to the first that takes as
+many parameters.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Sized
@@ -82,6 +87,9 @@ class OnlyInWait: ...
 
 @final
 class OnlyInSwitch: ...
+
+@final
+class TheResult: ...
 
 # What a callable is given where nobody says: mypy needs ``Any``, or it takes a lambda of a nested statement for one that gets
 # an ``object``; pyright needs ``object``, or it stops looking at the neighbours. ``MYPY`` is true for mypy only, and pyright
@@ -139,6 +147,11 @@ if not MYPY:
     _Unknown: TypeAlias = Callable[[_Odd, _Odd, _Odd, _Odd], object]
 else:
     _Unknown: TypeAlias = None
+# What undoes a step without its result. mypy tells of this one where none fits, so it says what else would.
+if not MYPY:
+    _Undo: TypeAlias = _BareAction
+else:
+    _Undo: TypeAlias = Callable[[], object] | Callable[[TheResult], object]
 _Was: TypeAlias = tuple[str, ...]
 # What keeps a value: the name of a field, or a setter of either style, with or without the item.
 _Into: TypeAlias = (  # noqa: PYI047 used by the stubs beside this one
@@ -213,6 +226,19 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
             compensate: Callable[..., Any] | None = None,
             was: _Was = (),
         ) -> Step[_FirstT, _SecondT, Never]: ...
+        @overload
+        def __new__(
+            cls,
+            name: str,
+            action: Callable[[_FirstT], object] | Callable[[_FirstT, _SecondT], object],
+            *,
+            into: str | None = None,
+            concurrent: bool = False,
+            retry: Retry | None = None,
+            timeout: timedelta | None = None,
+            compensate: Callable[[_FirstT], object],
+            was: _Was = (),
+        ) -> Step[_FirstT, _SecondT, Never]: ...
 
     @overload
     def __new__(
@@ -224,7 +250,6 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         concurrent: bool = False,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
-        compensate: Callable[..., Any] | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
@@ -237,7 +262,6 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         concurrent: bool = False,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
-        compensate: Callable[..., Any] | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, Never]: ...
     @overload
@@ -250,7 +274,110 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         concurrent: bool = False,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
-        compensate: Callable[..., Any] | None = None,
+        was: _Was = (),
+    ) -> Step[_FirstT, _SecondT, Never]: ...
+    @overload
+    def __new__(
+        cls,
+        name: str,
+        action: _BareAction,
+        *,
+        into: str | None = None,
+        concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: _Undo,
+        was: _Was = (),
+    ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
+    @overload
+    def __new__(
+        cls,
+        name: str,
+        action: Callable[[_FirstT], object],
+        *,
+        into: str | None = None,
+        concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: _BareAction,
+        was: _Was = (),
+    ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
+    @overload
+    def __new__(
+        cls,
+        name: str,
+        action: Callable[[], Awaitable[_ActionResultT] | _ActionResultT],
+        *,
+        into: str | None = None,
+        concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: Callable[[_ActionResultT], object] | Callable[[_ActionResultT, _FirstT], object],
+        was: _Was = (),
+    ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
+    @overload
+    def __new__(
+        cls,
+        name: str,
+        action: Callable[[_FirstT], Awaitable[_ActionResultT] | _ActionResultT],
+        *,
+        into: str | None = None,
+        concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: Callable[[_FirstT, _ActionResultT], object] | Callable[[_FirstT, _ActionResultT, Any], object],
+        was: _Was = (),
+    ) -> Step[_FirstT, _SecondT, Never]: ...
+    @overload
+    def __new__(  # type: ignore[overload-overlap] # only a result of the item's type fits both
+        cls,
+        name: str,
+        action: Callable[[_FirstT], Awaitable[_ActionResultT] | _ActionResultT],
+        *,
+        into: str | None = None,
+        concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: Callable[[_ActionResultT], object],
+        was: _Was = (),
+    ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
+    @overload
+    def __new__(
+        cls,
+        name: str,
+        action: Callable[[_FirstT], Awaitable[_ActionResultT] | _ActionResultT],
+        *,
+        into: str | None = None,
+        concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: Callable[[_ActionResultT, _FirstT], object],
+        was: _Was = (),
+    ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
+    @overload
+    def __new__(
+        cls,
+        name: str,
+        action: Callable[[_FirstT, _SecondT], Awaitable[_ActionResultT] | _ActionResultT],
+        *,
+        into: str | None = None,
+        concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: Callable[[_FirstT, _ActionResultT], object] | Callable[[_FirstT, _ActionResultT, _SecondT], object],
+        was: _Was = (),
+    ) -> Step[_FirstT, _SecondT, Never]: ...
+    @overload
+    def __new__(
+        cls,
+        name: str,
+        action: Callable[[_FirstT], object] | Callable[[_FirstT, _SecondT], object],
+        *,
+        into: str | None = None,
+        concurrent: bool = False,
+        retry: Retry | None = None,
+        timeout: timedelta | None = None,
+        compensate: Callable[[_FirstT], object],
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, Never]: ...
     @overload
@@ -263,7 +390,10 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         concurrent: bool = False,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
-        compensate: Callable[..., Any] | None = None,
+        compensate: Callable[[], object]
+        | Callable[[_ActionResultT], object]
+        | Callable[[_ActionResultT, _FirstT], object]
+        | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
@@ -276,7 +406,10 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         concurrent: bool = False,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
-        compensate: Callable[..., Any] | None = None,
+        compensate: Callable[[_FirstT], object]
+        | Callable[[_FirstT, _ActionResultT], object]
+        | Callable[[_FirstT, _ActionResultT, Any], object]
+        | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, Never]: ...
     @overload
@@ -289,7 +422,10 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         concurrent: bool = False,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
-        compensate: Callable[..., Any] | None = None,
+        compensate: Callable[[], object]
+        | Callable[[_ActionResultT], object]
+        | Callable[[_ActionResultT, _FirstT], object]
+        | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
@@ -302,7 +438,10 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         concurrent: bool = False,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
-        compensate: Callable[..., Any] | None = None,
+        compensate: Callable[[_FirstT], object]
+        | Callable[[_FirstT, _ActionResultT], object]
+        | Callable[[_FirstT, _ActionResultT, Any], object]
+        | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, Never]: ...
 
