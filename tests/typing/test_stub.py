@@ -1,27 +1,71 @@
-"""``statements.pyi`` says what ``statements.py`` is: the same classes, with the same attributes and parameters."""
+"""Each stub says what its module is: the same classes, with the same attributes and parameters."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_args, get_origin
 
 import pytest
 
 from flowstmt.core import statements
 
-MODULE = Path(statements.__file__)
-STUB = ast.parse(MODULE.with_suffix(".pyi").read_text("utf-8"))
-CLASSES = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef) and node.name in statements.__all__}
-FUNCTIONS = {node.name: node for node in STUB.body if isinstance(node, ast.FunctionDef)}
+CORE = Path(statements.__file__).parent
+STUBS = sorted(path.stem for path in CORE.glob("*.pyi"))
+COMMON = {"name", "body", "was"}
+
+
+class Stub:
+    """A stub and its module."""
+
+    def __init__(self, name: str) -> None:
+        self.module: ModuleType = importlib.import_module(f"flowstmt.core.{name}")
+        self.tree = ast.parse((CORE / f"{name}.pyi").read_text("utf-8"))
+        self.exported: list[str] = self.module.__all__
+        self.classes = {node.name: node for node in self.tree.body if isinstance(node, ast.ClassDef)}
+        self.functions = {node.name: node for node in self.tree.body if isinstance(node, ast.FunctionDef)}
+        self.statements = {
+            name: node
+            for name, node in self.classes.items()
+            if name in self.exported and issubclass(getattr(self.module, name), statements.Statement | statements.Event)
+        }
+
+    def signatures(self, name: str, method: str) -> Iterator[dict[str, tuple[Any, bool]]]:
+        for node in self.classes[name].body:
+            if isinstance(node, ast.FunctionDef) and node.name == method:
+                yield {key: value for key, value in parameters(node.args).items() if key not in ("cls", "self")}
+
+
+LOADED = {name: Stub(name) for name in STUBS}
+STATEMENTS = [(stub, name) for stub in STUBS for name in sorted(LOADED[stub].statements)]
+OTHERS = [
+    (stub, name)
+    for stub in STUBS
+    for name in LOADED[stub].exported
+    if name in LOADED[stub].classes and name not in LOADED[stub].statements
+]
+METHODS = [
+    (stub, name, method)
+    for stub, name in STATEMENTS
+    for method in sorted(
+        {
+            method
+            for method, value in vars(getattr(LOADED[stub].module, name)).items()
+            if inspect.isfunction(value) and not method.startswith("_")
+        }
+    )
+]
+FUNCTIONS = [(stub, name) for stub in STUBS for name in sorted(LOADED[stub].functions)]
 
 
 def parameters(arguments: ast.arguments) -> dict[str, tuple[Any, bool]]:
-    """Kind, and whether it may be left out, of each parameter but the first."""
+    """Kind, and whether it may be left out, of each parameter."""
     kinds = inspect.Parameter
     found: dict[str, tuple[Any, bool]] = {}
     plain = arguments.args
@@ -42,27 +86,12 @@ def of_module(call: Any) -> dict[str, tuple[Any, bool]]:
     }
 
 
-def signatures(name: str, method: str) -> Iterator[dict[str, tuple[Any, bool]]]:
-    for node in CLASSES[name].body:
-        if isinstance(node, ast.FunctionDef) and node.name == method:
-            yield {key: value for key, value in parameters(node.args).items() if key not in ("cls", "self")}
+def attributes(node: ast.ClassDef) -> set[str]:
+    return {inner.target.id for inner in node.body if isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name)}
 
 
-def test_the_stub_has_the_classes_and_functions_of_the_module() -> None:
-    told = next(
-        ast.literal_eval(node.value) for node in STUB.body if isinstance(node, ast.Assign) and "__all__" in ast.unparse(node)
-    )
-    assert told == statements.__all__ == sorted({*CLASSES, *FUNCTIONS})
-
-
-@pytest.mark.parametrize("name", sorted(CLASSES))
-def test_every_constructor_in_the_stub_takes_what_the_module_takes(name: str) -> None:
-    if name == "Statement":
-        return
-    taken = of_module(getattr(statements, name))
-    if name == "For":  # its condition may be left out, which the module sees by the type of what comes second
-        taken["cond"] = (taken["cond"][0], False)
-    found = list(signatures(name, "__new__"))
+def holds_together(found: list[dict[str, tuple[Any, bool]]], taken: dict[str, tuple[Any, bool]]) -> None:
+    """Overloads take, between them, what the module takes, and none of them more."""
     assert found
     for overload in found:
         for parameter, (kind, optional) in overload.items():
@@ -70,46 +99,78 @@ def test_every_constructor_in_the_stub_takes_what_the_module_takes(name: str) ->
             assert kind in (taken[parameter][0], inspect.Parameter.KEYWORD_ONLY)
             # An overload may insist on what the module would let pass, never the other way round.
             assert not optional or taken[parameter][1]
-    together = {parameter for overload in found for parameter in overload}
-    assert together == set(taken)
+    assert {parameter for overload in found for parameter in overload} == set(taken)
     for parameter, (_, optional) in taken.items():
         if optional:
-            assert any(overload.get(parameter, (None, True))[1] for overload in found), f"{name}: {parameter} can be left out"
+            assert any(overload.get(parameter, (None, True))[1] for overload in found), f"{parameter} can be left out"
 
 
-@pytest.mark.parametrize("name", sorted(CLASSES))
-def test_every_attribute_of_the_stub_is_a_slot_of_the_module_and_every_method_is_one(name: str) -> None:
-    cls = getattr(statements, name)
-    told = {
-        node.target.id for node in CLASSES[name].body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    }
+@pytest.mark.parametrize("stub", STUBS)
+def test_a_stub_exports_what_its_module_does_and_defines_all_of_it(stub: str) -> None:
+    told = LOADED[stub]
+    assigned: dict[str, ast.expr | None] = {}
+    for node in told.tree.body:
+        if isinstance(node, ast.Assign):
+            assigned |= {target.id: node.value for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            assigned[node.target.id] = node.value
+    exported = assigned["__all__"]
+    assert exported is not None
+    assert ast.literal_eval(exported) == told.exported
+    assert set(told.exported) <= {*told.classes, *told.functions, *assigned}
+    assert set(told.functions) <= set(told.exported)
+
+
+@pytest.mark.parametrize(("stub", "name"), STATEMENTS)
+def test_every_constructor_in_a_stub_takes_what_the_module_takes(stub: str, name: str) -> None:
+    if name == "Statement":
+        return
+    taken = of_module(getattr(LOADED[stub].module, name))
+    if name == "For":  # its condition may be left out, which the module sees by the type of what comes second
+        taken["cond"] = (taken["cond"][0], False)
+    holds_together(list(LOADED[stub].signatures(name, "__new__")), taken)
+
+
+@pytest.mark.parametrize(("stub", "name"), STATEMENTS)
+def test_every_attribute_of_a_stub_is_a_slot_of_the_module_and_every_method_is_one(stub: str, name: str) -> None:
+    cls, node = getattr(LOADED[stub].module, name), LOADED[stub].classes[name]
     slots = set(cls.__slots__)
-    assert told == slots - {"name", "body", "was"} or name == "Event"
-    assert name != "Event" or told == slots
-    for node in CLASSES[name].body:
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("__"):
-            assert hasattr(cls, node.name)
-    methods = {method for method in vars(cls) if inspect.isfunction(vars(cls)[method]) and not method.startswith("_")}
-    assert methods <= {node.name for node in CLASSES[name].body if isinstance(node, ast.FunctionDef)}
+    assert attributes(node) == (slots if name == "Event" else slots - COMMON)
+    for inner in node.body:
+        if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("__"):
+            assert hasattr(cls, inner.name)
 
 
-@pytest.mark.parametrize("name", ["else_", "else_if"])
-def test_the_methods_of_an_if_take_what_the_module_takes(name: str) -> None:
-    taken = of_module(getattr(statements.If, name))
+@pytest.mark.parametrize(("stub", "name", "method"), METHODS)
+def test_the_methods_of_a_statement_take_what_the_module_takes(stub: str, name: str, method: str) -> None:
+    taken = of_module(getattr(getattr(LOADED[stub].module, name), method))
     taken.pop("self")
-    for overload in signatures("If", name):
-        assert overload == taken
+    holds_together(list(LOADED[stub].signatures(name, method)), taken)
 
 
-@pytest.mark.parametrize("name", sorted(FUNCTIONS))
-def test_every_function_in_the_stub_takes_what_the_module_takes(name: str) -> None:
-    assert parameters(FUNCTIONS[name].args) == of_module(getattr(statements, name))
+@pytest.mark.parametrize(("stub", "name"), OTHERS)
+def test_what_is_no_statement_has_the_attributes_of_the_module(stub: str, name: str) -> None:
+    cls = getattr(LOADED[stub].module, name)
+    assert attributes(LOADED[stub].classes[name]) == set(cls.__slots__)
 
 
-def test_the_bases_of_the_stub_are_those_of_the_module() -> None:
-    for name, node in CLASSES.items():
-        bases = {base.value.id for base in node.bases if isinstance(base, ast.Subscript) and isinstance(base.value, ast.Name)}
-        assert bases - {"Generic"} == {base.__name__ for base in getattr(statements, name).__bases__} - {"object", "Generic"}
+@pytest.mark.parametrize(("stub", "name"), FUNCTIONS)
+def test_every_function_in_a_stub_takes_what_the_module_takes(stub: str, name: str) -> None:
+    assert parameters(LOADED[stub].functions[name].args) == of_module(getattr(LOADED[stub].module, name))
+
+
+@pytest.mark.parametrize(("stub", "name"), STATEMENTS)
+def test_the_bases_in_a_stub_are_those_of_the_module(stub: str, name: str) -> None:
+    found = LOADED[stub].classes[name].bases
+    bases = {base.value.id for base in found if isinstance(base, ast.Subscript) and isinstance(base.value, ast.Name)}
+    wanted = {base.__name__ for base in getattr(LOADED[stub].module, name).__bases__}
+    assert bases - {"Generic"} == wanted - {"object", "Generic"}
+
+
+def test_every_statement_of_core_is_in_a_stub() -> None:
+    from flowstmt.core.nodes import KINDS
+
+    assert {kind.__name__ for kind in KINDS} <= {name for _, name in STATEMENTS}
 
 
 def test_every_statement_can_be_subscribed_at_run_time() -> None:
@@ -118,8 +179,9 @@ def test_every_statement_can_be_subscribed_at_run_time() -> None:
     assert get_args(statements.Statement[int, str, bytes]) == (int, str, bytes)
 
 
-def test_the_module_itself_keeps_to_its_types() -> None:
-    """Checked by its name: as a module of the package a checker reads the stub instead of it."""
-    command = [sys.executable, "-m", "mypy", str(MODULE)]
-    done = subprocess.run(command, cwd=MODULE.parents[2], capture_output=True, text=True, check=False)
+def test_the_modules_themselves_keep_to_their_types() -> None:
+    """Checked by their names, in one go: as modules of the package a checker reads the stubs instead of them."""
+    modules = [str(CORE / f"{name}.py") for name in STUBS]
+    command = [sys.executable, "-m", "mypy", "--follow-imports=silent", *modules]
+    done = subprocess.run(command, cwd=CORE.parents[1], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
