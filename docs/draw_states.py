@@ -1,4 +1,4 @@
-"""Writes ``states.md``: the transition tables of ``flowstmt/core/state.py`` as diagrams."""
+"""Writes ``states.md``: the transition tables of ``flowstmt/core/state.py`` as diagrams, and what may be done from outside."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from string import Template
 from typing import Any
 
 from flowstmt import EventStatus, ThreadStatus, WorkflowStatus
+from flowstmt.control import CONDITIONS, LEGALITY
 from flowstmt.core.state import EVENT_TRANSITIONS, RUN_TRANSITIONS, THREAD_TRANSITIONS
 
 PAGE = Path(__file__).with_name("states.md")
@@ -24,6 +25,17 @@ suite holds every status that is assigned against the same tables.
 something by itself. `Finished`: `main` returned. A run that is over takes no callbacks; `resume` only tears down what is left.
 $spare
 $run
+
+## From outside
+
+What may be done to a run of which status, and what becomes of it: `flowstmt.control.LEGALITY`, drawn. All else is a
+`ControlError` that changes nothing. How each is used: [Control from outside](control.md).
+
+$control
+
+What else has to hold (`flowstmt.control.CONDITIONS`):
+
+$conditions
 
 ## Thread
 
@@ -118,6 +130,17 @@ def diagram(table: Mapping[Any, Mapping[Any, str]], starts: Marks, ends: Marks, 
     return "\n".join(["```mermaid", "stateDiagram-v2", f"    direction {direction}", *lines, "```"])
 
 
+def legality() -> str:
+    """What may be done to a run, as a table: a row for each action and outcome."""
+    lines = ["| action | the run is | after that it |", "|---|---|---|"]
+    for action, legal in LEGALITY.items():
+        after: dict[str, list[str]] = {}
+        for status, outcome in legal.items():
+            after.setdefault(outcome, []).append(f"`{status}`")
+        lines += [f"| `{action}` | {', '.join(statuses)} | {outcome} |" for outcome, statuses in after.items()]
+    return "\n".join(lines)
+
+
 def page() -> str:
     """The whole page."""
     spare = [f"`{status}`" for status in WorkflowStatus if status not in RUN_TRANSITIONS]
@@ -125,6 +148,8 @@ def page() -> str:
     return TEXT.substitute(
         spare=f"{', '.join(spare)} have their places in the format, but nothing makes them yet.\n" if spare else "",
         run=diagram(RUN_TRANSITIONS, RUN_STARTS, over),
+        control=legality(),
+        conditions="\n".join(f"- `{action}`: {condition}." for action, condition in CONDITIONS.items()),
         thread=diagram(THREAD_TRANSITIONS, THREAD_STARTS, THREAD_ENDS, "LR"),  # from the top, labels cover each other
         event=diagram(EVENT_TRANSITIONS, EVENT_STARTS, EVENT_ENDS),
     )

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic_core import from_json
@@ -26,8 +25,6 @@ from flowstmt.backup import MISSING
 from flowstmt.core.events import NEEDS_TEARDOWN
 from flowstmt.core.exits import CANCEL, is_undoing
 from flowstmt.core.machine import Machine
-from flowstmt.core.nodes import FANOUT, STOPS, Compensation, Node, RunEnd
-from flowstmt.core.recovery import Finally, Saga, Try
 from flowstmt.core.state import (
     ENDED,
     EXECUTING,
@@ -43,7 +40,6 @@ from flowstmt.core.state import (
     TEARDOWN_ERROR,
     WAITING_CONDITION,
     WAITING_TIME,
-    Frame,
     State,
     Thread,
     WaitEvent,
@@ -52,13 +48,14 @@ from flowstmt.core.state import (
 )
 from flowstmt.core.statements import Sleep
 from flowstmt.drive import Workflow, alone
-from flowstmt.errors import ControlError, StateError, a_kind_of, quoted
+from flowstmt.errors import StateError, a_kind_of, quoted
 from flowstmt.fields import fields_of
+from flowstmt.moving import kept_frames, present_id, refused, standing, stop_to_move_to, thread_to_move
 from flowstmt.run import CODEC, Run
 
 __all__ = ["CONDITIONS", "LEGALITY", "cancel", "goto", "pause", "retry_now", "set_data", "unpause"]
 
-_ENDING = "is Resuming, until it is Cancelled"
+_ENDING = "is Resuming or Waiting, until it is Cancelled"
 _SAME = "stays Paused"
 _DUE = "is Resuming or Waiting, as its threads are"
 _OUTSIDE = "stays as it is: only teardowns are left to be tried again"
@@ -157,7 +154,7 @@ def cancel(workflow: Workflow, state: State, reason: str, *, by: str = "", now: 
         main = next(thread for thread in threads if thread.name == MAIN)
         _refuse_second_end(state, main)
         error = {"type": "Cancelled", "message": reason, "step": main.position, "attempts": 1}
-        stood = ", ".join(f"{thread.id} {_at(thread)}" for thread in threads[:20])
+        stood = ", ".join(f"{thread.id} {standing(thread)}" for thread in threads[:20])
         _note(state, at, "cancelled", by, reason, f"{stood}{' and others' if len(threads) > 20 else ''}")
         if state.status is RUN_PAUSED:
             state.status = RUN_RESUMING
@@ -196,12 +193,11 @@ def goto(
     <WorkflowStatus.Finished: 'Finished'>
     """
     with _control("goto", workflow, state, by, reason, now) as (machine, at):
-        moved = _thread(machine, "goto", thread)
-        node = _stop(machine, moved, position)
-        frames = _kept(machine, moved, node)
+        moved = thread_to_move(machine, thread)
+        node = stop_to_move_to(machine, moved, position)
         before = replace(moved)
-        machine.put(moved, node, frames, at)
-        _note(state, at, "moved", by, reason, f"{_at(before)}, now at {node.name!r}", before)
+        machine.put(moved, node, kept_frames(machine, moved, node), at)
+        _note(state, at, "moved", by, reason, f"{standing(before)}, now at {node.name!r}", before)
         _bring_up_to_date(machine, at)
 
 
@@ -218,22 +214,23 @@ def retry_now(
 
     Setups and teardowns that failed are due at once, too. Raises ``ControlError`` if nothing waits for another attempt.
     """
+    _check(state, **({} if thread is None else {"thread": thread}))
     with _control("retry_now", workflow, state, by, reason, now) as (machine, at):
-        threads = [each for each in state.threads if thread is None or each.id == _present(machine, thread)]
-        retried = [each for each in threads if each.status is WAITING_TIME and _kind(machine, each) is not Sleep]
-        events = [(each, event) for each in threads for event in each.events if event.status in (SETUP_ERROR, TEARDOWN_ERROR)]
+        by_name = machine.program.by_name
+        wanted = None if thread is None else present_id(machine, thread)
+        threads = [each for each in state.threads if wanted in (None, each.id)]
+        retried = [each for each in threads if each.status is WAITING_TIME and by_name[each.position].kind is not Sleep]
+        events = [event for each in threads for event in each.events if event.status in (SETUP_ERROR, TEARDOWN_ERROR)]
         if not retried and not events:
-            whose = "no thread" if thread is None else f"thread {quoted(thread)}"
-            raise _refused(
-                state, "retry_now", f"{whose} waits for no other attempt" if thread else "nothing waits for another attempt"
-            )
-        what = [f"{each.id} {_at(each)}, attempt {each.attempt}" for each in retried]
-        what += [f"{_outside(event)} of event {event.name!r} of Wait {event.wait!r}" for _, event in events]
+            whose = "nothing waits" if thread is None else f"nothing of a thread {quoted(thread)} waits"
+            raise refused(state, "retry_now", f"{whose} for another attempt")
+        what = [f"{each.id} {standing(each)}, attempt {each.attempt}" for each in retried]
+        what += [f"{_outside(event)} of event {event.name!r} of Wait {event.wait!r}" for event in events]
         for each in retried:
             each.status = EXECUTING
             each.ready = state.revision + 1
             each.due_at = None
-        for _, event in events:
+        for event in events:
             event.due_at = at
         _note(state, at, "retried", by, reason, "; ".join(what))
         machine.checkpoint(at)
@@ -305,15 +302,11 @@ def _check(state: State, **texts: Any) -> None:
             raise StateError(f"run {state.run_id!r}: {name} must be a text, not {quoted(text)}")
 
 
-def _refused(state: State, action: str, why: str) -> ControlError:
-    return ControlError(f"run {state.run_id!r}: {action} refused: {why}. Nothing was changed")
-
-
 def _refuse_status(action: str, state: State) -> None:
     legal = LEGALITY[action]
     if state.status not in legal:
         wanted = " or ".join(legal)
-        raise _refused(state, action, f"the run is {state.status}, and has to be {wanted}")
+        raise refused(state, action, f"the run is {state.status}, and has to be {wanted}")
 
 
 def _note(state: State, at: datetime, note: str, by: str, reason: str, what: str, thread: Thread | None = None) -> None:
@@ -333,16 +326,8 @@ def _bring_up_to_date(machine: Machine, at: datetime) -> None:
         state.wake_at = at
 
 
-def _at(thread: Thread) -> str:
-    return f"{thread.status} at {thread.position!r}" if thread.position else "about to start"
-
-
 def _outside(event: WaitEvent) -> str:
     return "teardown" if event.status in NEEDS_TEARDOWN else "setup"
-
-
-def _kind(machine: Machine, thread: Thread) -> type[Any]:
-    return machine.program.by_name[thread.position].kind
 
 
 # --- cancel ---
@@ -354,85 +339,7 @@ def _refuse_second_end(state: State, main: Thread) -> None:
         if exit_ is None or not (exit_.get("sticky") or (frame.statement == MAIN and is_undoing(exit_))):
             continue
         how = "has been cancelled already" if exit_["exit"] == "cancel" else "has failed already"
-        raise _refused(state, "cancel", f"the run {how}, and is on its way to its end: resume it")
-
-
-# --- goto ---
-
-
-def _present(machine: Machine, thread_id: str) -> str:
-    renames = machine.program.renames
-    return (renames and renames.thread_id(thread_id)) or thread_id
-
-
-def _thread(machine: Machine, action: str, thread_id: str) -> Thread:
-    state = machine.state
-    live = [thread for thread in state.threads if thread.status is not ENDED]
-    found = next((thread for thread in live if thread.id == thread_id or thread.id == _present(machine, thread_id)), None)
-    if found is None:
-        ids = ", ".join(repr(thread.id) for thread in live[:20])
-        raise _refused(state, action, f"no thread {quoted(thread_id)} lives; these do: {ids}")
-    return found
-
-
-def _stop(machine: Machine, thread: Thread, position: str) -> Node:
-    """The stop that a thread is to be moved to."""
-    state, program = machine.state, machine.program
-    who = f"thread {thread.id!r}"
-    if thread.position and _kind(machine, thread) in (Compensation, RunEnd, Saga):
-        raise _refused(state, "goto", f"{who} is {_at(thread)}, where it ends or undoes what was done")
-    if any(frame.exit is not None and frame.exit.get("sticky") for frame in thread.frames):
-        raise _refused(state, "goto", f"{who} has been told to end")
-    if thread.position and _kind(machine, thread) in FANOUT and thread.frames[-1].data["live"]:
-        raise _refused(
-            state,
-            "goto",
-            f"{who} is {_at(thread)}, whose branches live, and they would be left without it: move those, or cancel the run",
-        )
-    name = position if program.renames is None else program.renames.statements.get(position, position)
-    node = program.by_name.get(name)
-    stops = [known for known, each in program.by_name.items() if each.kind in STOPS and each.thread_name == thread.name]
-    if node is None or node.kind not in STOPS:
-        close = get_close_matches(str(position), stops, 1)
-        meant = f". Did you mean {close[0]!r}?" if close else ""
-        found = "the definition has no such statement" if node is None else f"no thread stands at {node.label}"
-        raise _refused(state, "goto", f"position {quoted(position)}: {found}{meant}")
-    if node.thread_name != thread.name:
-        raise _refused(
-            state, "goto", f"{node.label} is in the thread of {node.thread_name!r}, and {who} is one of {thread.name!r}"
-        )
-    return node
-
-
-def _kept(machine: Machine, thread: Thread, node: Node) -> list[Frame]:
-    """The frames that a thread keeps on its way to a stop: those of what both are inside of."""
-    wanted = node.frames[:-1] if node.kind in FANOUT else node.frames
-    names = tuple([frame.statement for frame in thread.frames])
-    if names[: len(wanted)] != wanted:
-        lacking = next(name for i, name in enumerate(wanted) if names[i : i + 1] != (name,))
-        label = machine.program.by_name[lacking].label
-        raise _refused(
-            machine.state,
-            "goto",
-            f"{node.label} is inside {label}, and thread {thread.id!r} is not: let it get there by itself, from a stop before",
-        )
-    ways_out = _finals(node)
-    # Whatever a body was left for is forgotten by who goes back into it.
-    return [
-        frame if frame.exit is None or frame.statement in ways_out else replace(frame, exit=None)
-        for frame in thread.frames[: len(wanted)]
-    ]
-
-
-def _finals(node: Node) -> set[str]:
-    """The Try statements in whose Finally a stop is."""
-    found: set[str] = set()
-    inner, around = node, node.parent
-    while around is not None and around is not node.go:
-        if around.kind is Try and inner.kind is Finally:
-            found.add(around.name)
-        inner, around = around, around.parent
-    return found
+        raise refused(state, "cancel", f"the run {how}, and is on its way to its end: resume it")
 
 
 # --- set_data ---
@@ -440,7 +347,8 @@ def _finals(node: Node) -> set[str]:
 
 def _set_fields(workflow: Any, state: State, changes: Mapping[str, Any]) -> None:
     if not isinstance(changes, Mapping) or not changes:
-        raise _refused(state, "set_data", f"changes must be fields and their values, not {a_kind_of(changes)}")
+        found = "an empty dict" if changes == {} else a_kind_of(changes)
+        raise refused(state, "set_data", f"changes must be fields and their values, not {found}")
     fields = fields_of(type(workflow))
     faults: list[str] = []
     values: dict[str, Any] = {}
@@ -454,7 +362,7 @@ def _set_fields(workflow: Any, state: State, changes: Mapping[str, Any]) -> None
         except ValueError as error:
             faults.append(f"{name!r}: {error}")
     if faults:
-        raise _refused(state, "set_data", f"{type(workflow).__name__}: {'; '.join(faults)}")
+        raise refused(state, "set_data", f"{type(workflow).__name__}: {'; '.join(faults)}")
     before = {name: getattr(workflow, name, MISSING) for name in values}
     for name, value in values.items():
         object.__setattr__(workflow, name, value)
@@ -468,4 +376,4 @@ def _set_fields(workflow: Any, state: State, changes: Mapping[str, Any]) -> None
                 object.__delattr__(workflow, name)
             else:
                 object.__setattr__(workflow, name, value)
-        raise _refused(state, "set_data", f"{error}") from error.__cause__
+        raise refused(state, "set_data", f"{error}") from error.__cause__

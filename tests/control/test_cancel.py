@@ -127,7 +127,11 @@ def retries(w):
     return S(done(w, "a"), Step("fail", w.fail, retry=Retry(max_attempts=2, initial=HOUR)))
 
 
-TREES = (nothing, loops, tries, sagas, threads, fans, failing, returning, waits, retries)
+def beside(w):
+    return S(Go("bad", Step("fail", w.fail, retry=Retry(max_attempts=2, initial=HOUR))), done(w, "a"), done(w, "b"))
+
+
+TREES = (beside, nothing, loops, tries, sagas, threads, fans, failing, returning, waits, retries)
 
 
 @pytest.mark.parametrize("tree", TREES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.messages import callbacks, deadlines, definitions, describing, documents, linting, runs, testing
+from tests.messages import callbacks, controlling, deadlines, definitions, describing, documents, linting, runs, testing
 from tests.messages.rows import Provoked, Table, provoke
 
 PAGE = Path(__file__).with_name("messages.txt")
@@ -16,6 +16,7 @@ TABLES: list[Table] = [
     *runs.TABLES,
     *deadlines.TABLES,
     *callbacks.TABLES,
+    *controlling.TABLES,
     *describing.TABLES,
     *linting.TABLES,
     *testing.TABLES,

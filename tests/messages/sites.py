@@ -28,6 +28,7 @@ NO_MESSAGES = {
 NO_MODULES = {
     "core/state.py": "its tables say why a status changes: they are drawn in docs/states.md",
     "testing/source.py": "writes the source of tests",
+    "control.py": "its table says what is legal when: drawn in docs/states.md; its notes are in docs/control.md",
     **dict.fromkeys(
         [f"describe/{name}.py" for name in ("charts", "kinds", "labels", "outline", "payloads", "tree_json", "wording")],
         "draws, and writes JSON",
