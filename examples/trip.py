@@ -1,9 +1,9 @@
 """A business trip: flight, hotel and car are booked at once, a manager agrees, and it is paid; or nothing stays booked.
 
-Copy what you need: ``Trip`` is the workflow. How each step is tried again and undone stands at its method, so that ``definition``
-reads as the process. ``python examples/trip.py`` plays three trips on a virtual clock: one that goes well, one whose hotel is
-full, and one that nobody approves. A real program hands in its own ``Agency``, keeps the run in its database
-(``stored_in_sqlalchemy.py``, ``web_store.py``), and resumes it at ``wake_at``.
+Copy what you need: ``Trip`` is the workflow. How each step is tried again and undone stands at its method, so that
+``definition`` reads as the process. ``python examples/trip.py`` plays four trips on a virtual clock: one that goes well, one
+whose hotel is full, one that nobody approves and one that is rejected. A real program hands in its own ``Agency``, keeps the
+run in its database (``stored_in_sqlalchemy.py``, ``web_store.py``), and resumes it at ``wake_at``.
 
 Whatever happens, a crash at any instant above all: in the end a trip is booked as a whole and paid once, or nothing of it is.
 """

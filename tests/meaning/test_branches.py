@@ -1,8 +1,8 @@
 """Random trees of branches that fail, wait and clean up: killed anywhere, cancelled anywhere, always the same end.
 
-What a single thread does is held against Python (``test_failing.py``). Branches have no such oracle; what is asked of them here is
-what has to hold of every run: a crash makes no difference, every Try that was entered has run its finally once, what a failed
-run did is undone, and at the end nothing is left alive or set up.
+What a single thread does is held against Python (``test_failing.py``). Branches have no such oracle; what is asked of them
+here is what has to hold of every run: a crash makes no difference, every Try that was entered has run its finally once, what a
+failed run did is undone, and at the end nothing is left alive or set up.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from flowstmt import (
     ANY,
     AtLeast,
     Branch,
-    Break,
     Fail,
     For,
     Go,
