@@ -49,15 +49,32 @@ class Try(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         *body: Catch[_FirstT, _SecondT, _StyleT] | Finally[_FirstT, _SecondT, _StyleT] | Statement[_FirstT, _SecondT, _StyleT],
         was: _Was = (),
     ) -> Try[_FirstT, _SecondT, _StyleT]: ...
+    @overload
     def catch(
         self: Try[_FirstT, _SecondT, _StyleT],
         errors: ErrorFilter,
         *body: Statement[_FirstT, _SecondT, _BranchStyleT],
         into: _Into[ErrorInfo, _FirstT, _SecondT] = None,
     ) -> Try[_FirstT, _SecondT, _StyleT | _BranchStyleT]: ...
+    @overload
+    def catch(
+        self,
+        errors: ErrorFilter,
+        *body: Statement[_FirstT, _SecondT, _BranchStyleT],
+        into: _Into[ErrorInfo, _FirstT, _SecondT] = None,
+    ) -> (
+        Try[_FirstT_contra, _SecondT_contra, _StyleT_co | _BranchStyleT] | Try[_FirstT, _SecondT, _StyleT_co | _BranchStyleT]
+    ): ...
+    @overload
     def finally_(
         self: Try[_FirstT, _SecondT, _StyleT], *body: Statement[_FirstT, _SecondT, _BranchStyleT]
     ) -> Try[_FirstT, _SecondT, _StyleT | _BranchStyleT]: ...
+    @overload
+    def finally_(
+        self, *body: Statement[_FirstT, _SecondT, _BranchStyleT]
+    ) -> (
+        Try[_FirstT_contra, _SecondT_contra, _StyleT_co | _BranchStyleT] | Try[_FirstT, _SecondT, _StyleT_co | _BranchStyleT]
+    ): ...
 
 class Fail(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
     message: Any
