@@ -1,0 +1,11 @@
+"""A catch for what is no failure: only an Exception is one."""
+
+from __future__ import annotations
+
+from flowstmt import Statement, Step, Try
+from tests.typing.shop import Shop
+
+
+class Order(Shop):
+    def definition(self) -> Statement:
+        return Try("try", Step("ship", self.ship)).catch(KeyboardInterrupt)
