@@ -97,6 +97,8 @@ async def _run_async(asks: Asks, run: Run, invoke: Invoke | None) -> Any:
     run.outer = CURRENT.get()
     # Not the run, as in the sync shell: what a task that a condition leaves behind calls is not inside of anything.
     token = CURRENT.set(None)
+    plain = run.machine.call_setter
+    run.machine.call_setter = run.call_setter
     try:
         call, arguments = next(asks)
         while True:
@@ -109,6 +111,7 @@ async def _run_async(asks: Asks, run: Run, invoke: Invoke | None) -> Any:
     except StopIteration as stop:
         return stop.value
     finally:
+        run.machine.call_setter = plain
         _leave(token)
 
 
@@ -178,7 +181,8 @@ def _take(state: State, owner: object) -> None:
 
     The owner holds the state, so that its id is not given to another one meanwhile.
     """
-    _refuse_inside(state)
+    if CURRENT.get() is not None:
+        _refuse_inside(state)
     if _moving.setdefault(id(state), owner) is not owner:
         raise _conflict(state, "while another call moves the same objects", "or load a copy of your own")
 

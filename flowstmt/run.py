@@ -53,7 +53,7 @@ class Run(Caller):
         self.tried: set[tuple[Any, ...]] = set()
         self.failures: list[tuple[str, Exception]] = []
         self.machine = Machine(program, values, workflow, state, CODEC)
-        self.machine.call_setter = self.call_setter
+        self.machine.call_setter = _call
         self.deadlines: Deadlines | None = None
         if program.has_timeouts:
             self.keep_time_with(Deadlines(state.run_id))
@@ -71,10 +71,11 @@ class Run(Caller):
             )
 
     def call_setter(self, setter: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """Call a setter as a part of the call whose outcome it takes: it is told the same by ``current()``."""
-        if CURRENT.get() is self:
-            return setter(*arguments)
-        # The async shell tells nothing between its calls.
+        """Call a setter as a part of the call whose outcome it takes: it is told the same by ``current()``.
+
+        For the async shell, which tells nothing between its calls; the sync one tells everything the same, so that its machine
+        needs no reference to the run: the two would live, with the data, until the garbage collector comes.
+        """
         current = Current(self)
         token = CURRENT.set(current)
         try:
@@ -104,6 +105,10 @@ class Run(Caller):
             self.instant = now
             yield self.save, (kind,)
             self.kind = ""
+
+
+def _call(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    return call(*arguments)
 
 
 def _fixed(now: Any, state: State) -> Callable[[], datetime]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -604,3 +606,19 @@ def test_a_snapshot_changes_no_key() -> None:
     order, state = load(Order, dump(order, state))
     drive_sync(order, state, LATER, "paid")
     assert [call["key"] for call in seen] == wanted
+
+
+@pytest.mark.parametrize("drive", [drive_sync, drive_async])
+def test_the_data_of_a_run_are_freed_with_the_last_reference(drive: Callable[..., Any]) -> None:
+    drive(Order(), State.new("r", "Order", NOW))  # the first one links the class
+    gc.disable()
+    try:
+        order, state = Order(), State.new("r", "Order", NOW)
+        drive(order, state)
+        drive(order, state, LATER, "paid")
+        seen.clear()
+        gone = weakref.ref(order)
+        del order, state
+        assert gone() is None
+    finally:
+        gc.enable()
