@@ -95,7 +95,8 @@ def _status(run: Run) -> WorkflowStatus:
 def _rounds(run: Run, max_steps: int) -> Asks:
     """One action after the other."""
     machine, state, save, beside = run.machine, run.state, run.save, run.beside
-    class_style, some_may_fail = run.program.class_style, run.program.some_may_fail
+    program, workflow = run.program, run.workflow
+    class_style, some_may_fail = program.class_style, program.some_may_fail
     yield from _begin(run)
     steps = 0
     while True:
@@ -108,7 +109,7 @@ def _rounds(run: Run, max_steps: int) -> Asks:
         run.kind = "action"
         run.thread = thread
         run.event = run.instant = None
-        backup = Dumped(run.workflow, thread) if some_may_fail and machine.may_fail(thread) else None
+        backup = Dumped(workflow, thread) if some_may_fail and machine.may_fail(thread) else None
         ask = machine.action(thread)
         try:
             result = yield ask
@@ -124,7 +125,7 @@ def _rounds(run: Run, max_steps: int) -> Asks:
         stuck: FlowstmtError | None = None
         try:
             if not class_style:
-                machine.values = rebuild(run.program, run.workflow, state.run_id)
+                machine.values = rebuild(program, workflow, state.run_id)
             machine.settle(now)
         except FlowstmtError as error:
             stuck = error

@@ -111,6 +111,8 @@ class Answers:
             if found is True or found is False:
                 return found
             found = self._answer(thread, node, found, "condition", True)
+        elif cond is True or cond is False:  # as most are in instance style
+            return cond
         else:
             found = self._value(thread, node, "condition", cond)
         if found is True or found is False:

@@ -155,7 +155,8 @@ class Checker:
         """What a thread has at the statement, and inside of it."""
         own = (*node.frames, node.name)
         node.inside = () if node.kind in STARTERS else node.frames
-        if node.kind in (ForEach, Try, Saga) or (node.kind is For and statement.max_iterations is not None):
+        node.counts = node.kind is For and statement.max_iterations is not None
+        if node.kind in (ForEach, Try, Saga) or node.counts:
             node.inside = own
         elif node.kind in (Parallel, Map):
             node.frames = own

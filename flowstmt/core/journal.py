@@ -1,7 +1,7 @@
 """What threads were before they moved, so that a move that fails leaves no trace.
 
 Lists, frames and events of a thread are replaced, never changed, while threads move: to keep a thread is to keep
-references. Whatever else is changed leaves an entry ``(None, undo)``.
+references. Whatever else is changed leaves an entry ``(None, undo, *arguments)``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def roll_back(journal: Journal) -> None:
     for entry in reversed(journal):
         thread = entry[0]
         if thread is None:
-            entry[1]()
+            entry[1](*entry[2:])
             continue
         (
             _,

@@ -85,6 +85,7 @@ class Machine(Outcomes):
     def begin(self) -> None:
         """Check that the state fits the definition, before anything runs. Raises ``StateError``, and changes nothing then."""
         self._agenda = None
+        self._journal = []
         self._begun = None
         self.rename()
         try:
@@ -151,11 +152,11 @@ class Machine(Outcomes):
         self._now = now
         self._visited = {}
         self.turn = None
-        self._journal = []
-        self._joins_may_hold = False
         if self.program.moves_once and self._reconciled and len(threads) == 1:
             self._agenda = None
             return self._settle_main(threads[0])
+        self._journal = []
+        self._joins_may_hold = False
         agenda = self._agenda
         if agenda is None or agenda.revision != state.revision:
             agenda = self._agenda = Agenda(state, self.program.by_name)

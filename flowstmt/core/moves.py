@@ -44,10 +44,18 @@ class Moves(Waiting):
         """Follow the links from a thread's position to its next stop."""
         # Replaced, not changed, by whoever enters or leaves a loop: the thread keeps its own until it parks.
         self._frames = thread.frames
-        node = self._onwards(thread)
+        # What is mostly found: past a step, with nothing around it that could have something to say.
+        node = None if thread.frames else self.program.by_name.get(thread.position)
+        node = node.next if node is not None and node.kind is Step else self._onwards(thread)
         while node is not None:
             if node.kind is Step:
-                self._park(thread, node, EXECUTING)
+                thread.status = EXECUTING  # as in ``_park``, spelt out where every step passes
+                thread.position = node.name
+                thread.event = None
+                thread.pc += 1
+                thread.ready = self.state.revision + 1
+                thread.due_at = None
+                thread.frames = self._frames
                 return
             node = _ARRIVE[node.kind](self, thread, node)
 
@@ -102,14 +110,16 @@ class Moves(Waiting):
 
     def _at_for(self, thread: Thread, node: Node) -> Node | None:
         statement = self.values[node.index]
-        counts = node.inside is not node.frames
-        outer, rounds = self._frames, 0
-        if counts and len(outer) > len(node.frames):
-            outer, rounds = outer[:-1], outer[-1].index
-        self._frames = outer
+        outer = self._frames
+        rounds = None
+        if node.counts:
+            rounds = 0
+            if len(outer) > len(node.frames):
+                outer, rounds = outer[:-1], outer[-1].index
+                self._frames = outer
         if not statement.forever and not self._truth(thread, node, statement.cond):
             return node.next
-        if counts:
+        if rounds is not None:
             if rounds >= statement.max_iterations:
                 return self._too_many(thread, node, statement.max_iterations)
             self._frames = [*outer, Frame(node.name, rounds + 1)]

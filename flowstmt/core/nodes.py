@@ -171,6 +171,7 @@ class Node:
         "children",
         "compensation",
         "concurrent",
+        "counts",
         "entry",
         "final",
         "frames",
@@ -185,6 +186,7 @@ class Node:
         "label",
         "last",
         "leave",
+        "leaves_result",
         "loop",
         "may_fail",
         "name",
@@ -218,7 +220,9 @@ class Node:
         self.leave: Node | None = None
         self.parent = parent
         self.concurrent = False  # of a Step
+        self.counts = False  # a For with max_iterations
         self.compensation: Node | None = None  # of a Step that can be undone
+        self.leaves_result = False  # a Step whose result is kept beside the data: for what undoes it, or by a join
         self.may_fail = False  # somebody may take the failure of what stands here
         self.catches: list[Node] = []  # of a Try
         self.final: Node | None = None  # of a Try

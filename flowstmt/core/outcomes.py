@@ -23,7 +23,6 @@ from flowstmt.core.program import rebuild
 from flowstmt.core.state import (
     AFTER_CONDITION,
     AFTER_STEP,
-    MAIN,
     RESUMING,
     WAITING_TIME,
     CheckpointType,
@@ -31,7 +30,7 @@ from flowstmt.core.state import (
     Frame,
     Thread,
 )
-from flowstmt.core.statements import Go, Step
+from flowstmt.core.statements import Step
 from flowstmt.errors import DefinitionError, message_of, said
 
 __all__ = ["Outcomes", "Verdict"]
@@ -61,12 +60,12 @@ class Outcomes(Moves):
         """What an executing thread is to run."""
         node = self.program.by_name[thread.position]
         statement = self.values[node.index]
-        if node.kind is Compensation:
-            return self._compensation_call(thread, node)
         if node.kind is Step:
             call = statement.action
             if statement.timeout is not None:
                 return self._limited(thread, node, call, statement.timeout), self._with_item(thread, node, call)
+        elif node.kind is Compensation:
+            return self._compensation_call(thread, node)
         else:
             call = statement.handler
         return call, self._base if node.item is None else self._with_item(thread, node, call)
@@ -96,7 +95,6 @@ class Outcomes(Moves):
     def complete(self, thread: Thread, result: Any, now: datetime) -> CheckpointType:
         """The action returned: its result goes where the step says, and the thread is past its position."""
         node = self.program.by_name[thread.position]
-        kind = AFTER_CONDITION
         if node.kind is Step:
             kind = AFTER_STEP
             into = self.values[node.index].into
@@ -105,13 +103,15 @@ class Outcomes(Moves):
                     self.store(thread, node, into, result)
                 except Exception as error:
                     raise self._failed(thread, node, f"its into raised {said(error)}") from error
-            if node.compensation is not None:
-                self._record(thread, node, result)
-            if thread.name != MAIN and self.program.by_name[thread.name].kind is not Go:
+            if node.leaves_result:
+                if node.compensation is not None:
+                    self._record(thread, node, result)
                 self._keep_result(thread, result, moving=False)
         elif node.kind is Compensation:
             kind = AFTER_STEP
             self._undone(thread)
+        else:
+            kind = AFTER_CONDITION
         if thread.attempt != 1:
             thread.attempt = 1
             thread.error = None
@@ -197,7 +197,7 @@ class Outcomes(Moves):
                 workflow = self.workflow
                 before = getattr(workflow, into, _MISSING)
                 if before is not _MISSING:
-                    self._journal.append((None, lambda: setattr(workflow, into, before)))
+                    self._journal.append((None, setattr, workflow, into, before))
                 setattr(workflow, into, self._adapt.for_field(value, workflow, into))
             else:
                 names = parameters(into).names[len(self._base) :]
@@ -206,5 +206,5 @@ class Outcomes(Moves):
         except Exception as error:
             raise self._failed(thread, node, f"its into raised {said(error)}") from error
         if not self.program.class_style:
-            self._journal.append((None, lambda: setattr(self, "values", values)))
+            self._journal.append((None, setattr, self, "values", values))
             self.values = rebuild(self.program, self.workflow, self.state.run_id)

@@ -58,10 +58,15 @@ def check_positions(program: Program, values: list[Any], state: State) -> None:
         if status is ENDED:
             continue
         node = by_name.get(thread.position)
+        if node is None and thread.id == thread.name == MAIN and status is RESUMING and not (thread.position or thread.frames):
+            has_main = True  # it has not begun
+            continue
         if (
             node is not None
-            and status is _PARKED_BY.get(node.kind)
-            and thread.event is None
+            and (
+                (status is _PARKED_BY.get(node.kind) and thread.event is None)
+                or (status is RESUMING and node.kind is Wait and thread.event in node.by_event)
+            )
             and thread.name == node.thread_name
             and not (thread.frames or node.frames)
             and (thread.id == MAIN) is (node.go is None)

@@ -101,8 +101,11 @@ class Program:
         for node, statement in zip(self.nodes, checker.statements, strict=True):
             if node.kind is Step or node.kind is WaitFor:
                 node.may_fail = node.may_fail or retry is not None or getattr(statement, "retry", None) is not None
-            if node.kind is Step and statement.compensate is not None:
-                self.by_name[f"{node.name}:compensate"] = _compensation(node)
+            if node.kind is Step:
+                node.leaves_result = node.go is not None and node.go.kind is not Go
+                if statement.compensate is not None:
+                    self.by_name[f"{node.name}:compensate"] = _compensation(node)
+                    node.leaves_result = True
         self.some_may_fail = any(node.may_fail for node in self.by_name.values())
         self.by_name[MAIN] = Node(RunEnd, MAIN, -1, None)
         # Those of the first build: like the shape, they must not depend on data.
@@ -121,15 +124,16 @@ class Program:
 
         Raises ``DefinitionError`` if the build has another shape.
         """
-        kind, name, _, _, count = self.shape[0]
-        if type(root) is not kind or root.name != name or len(root.body) != count:
+        shape = iter(self.shape)
+        kind, name, _, _, count = next(shape)
+        if type(root) is not kind or root.name != name or (count is not None and len(root.body) != count):
             raise self._another_shape(self.nodes[0], root, run_id)
         values: list[Any] = [root]
         append = values.append
-        for kind, name, parent, place, count in self.shape[1:]:
+        for kind, name, parent, place, count in shape:
             # The parent has been seen to have as many children as it should.
             statement = values[parent].body[place]
-            if type(statement) is not kind or statement.name != name or len(statement.body) != count:
+            if type(statement) is not kind or statement.name != name or (count is not None and len(statement.body) != count):
                 raise self._another_shape(self.nodes[len(values)], statement, run_id)
             append(statement)
         return values
@@ -152,13 +156,17 @@ def _with_what_is_inside(statement: str, inside: list[str]) -> str:
     return f"{statement} of {', '.join(inside[:20])}{', ...' if len(inside) > 20 else ''}" if inside else statement
 
 
-def _shape(checker: Checker) -> list[tuple[type[Any], str, int, int, int]]:
-    """Of each statement its kind, its name, the index of its parent, its place there, and how many children it has."""
+def _shape(checker: Checker) -> list[tuple[type[Any], str, int, int, int | None]]:
+    """Of each statement its kind, its name, the index of its parent, its place there, and how many children it has.
+
+    None where the kind has no children: nobody counts those of a Step at every build.
+    """
     shape = []
     for node, statement in zip(checker.nodes, checker.statements, strict=True):
         parent = node.parent
         place = (0, 0) if parent is None else (parent.index, parent.children.index(node))
-        shape.append((type(statement), statement.name, *place, len(statement.body)))
+        count = None if type(statement).body == () else len(statement.body)
+        shape.append((type(statement), statement.name, *place, count))
     return shape
 
 

@@ -198,8 +198,7 @@ class Unwinding(Events):
 
     def _put(self, owner: Any, key: str, value: Any) -> None:
         """Set an attribute while threads move, so that it can be taken back."""
-        before = getattr(owner, key)
-        self._journal.append((None, lambda: setattr(owner, key, before)))
+        self._journal.append((None, setattr, owner, key, getattr(owner, key)))
         setattr(owner, key, value)
 
 
