@@ -61,6 +61,7 @@ class Agenda:
         "due_at",
         "joins",
         "revision",
+        "told_to_end",
         "woken",
     )
 
@@ -75,6 +76,8 @@ class Agenda:
         """The quiet threads at Joins, by the names of these."""
         self.woken: list[Thread] = []
         """Threads that are to be looked at as well: ``rouse`` puts them where they belong."""
+        self.told_to_end = False
+        """Whether a thread has been told to end that may have waited for an instant."""
         self._ended: list[Thread] = []
         # Those at a step whose action has the data to itself, and those at a concurrent one. What is no thread's entry any
         # more stays until it comes to the front.
@@ -137,7 +140,14 @@ class Agenda:
 
     def settled(self) -> None:
         """Nothing on the agenda moves by itself any more: those that are parked for good become quiet, or get in line."""
-        self.awake = self._not_quiet(self.awake)
+        if self.told_to_end and self.due_at is not None:
+            # The first instant may have been that of a thread which does not wait for it any more.
+            self.due_at = None
+            self.joins.clear()
+            self.awake = self._not_quiet(self._state.threads)
+        else:
+            self.awake = self._not_quiet(self.awake)
+        self.told_to_end = False
 
     def settled_alone(self) -> bool:
         """``settled`` where only one thread was looked at, if it has come to a step or to its end: nobody can move after it.
@@ -145,7 +155,7 @@ class Agenda:
         It is what most rounds come to where thousands of threads stand at steps, and takes a third of the time.
         """
         thread = self.awake[0]
-        if len(self.awake) > 1 or thread.events:
+        if len(self.awake) > 1 or thread.events or self.told_to_end:
             return False
         if thread.status is EXECUTING and not self._ended:
             ready = thread.ready

@@ -74,6 +74,8 @@ class Endings(Joins):
         """Tell a thread to end. What has nothing to clean up ends here and now."""
         keep(self._journal, thread)
         by_name = self.program.by_name
+        if self._agenda is not None:
+            self._agenda.told_to_end = True
         if thread.status is EXECUTING and thread.birth in self.in_flight:
             self._note("dropped", thread, f"{why} while this action was in flight: it was cancelled, and may have taken effect")
         if thread.name != MAIN and all(by_name[frame.statement].kind in _WITHOUT_CLEANUP for frame in thread.frames):

@@ -14,12 +14,15 @@ from typing import Any, ClassVar, Self
 import pytest
 
 from flowstmt import (
+    ANY,
+    Branch,
     Break,
     For,
     ForEach,
     Go,
     Join,
     On,
+    Parallel,
     S,
     Sleep,
     State,
@@ -28,6 +31,7 @@ from flowstmt import (
     StepError,
     Thread,
     Timeout,
+    Try,
     Wait,
     WaitFor,
     WorkflowStatus,
@@ -39,6 +43,7 @@ from flowstmt import (
     resume_async,
 )
 from flowstmt.core.agenda import Agenda
+from tests.core.orders import HOUR, nothing, workflow
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 A_DAY = timedelta(days=1)
@@ -404,3 +409,12 @@ def test_a_callback_beside_a_running_resume_wakes_a_parked_thread() -> None:
     asyncio.run(run())
     assert "is called" not in [thread.id for thread in state.threads]
     assert workflow.done == 10
+
+
+@pytest.mark.parametrize("left", [S(), Sleep("cool down", 5 * HOUR)], ids=["nothing to clean up", "something to clean up"])
+def test_the_instant_of_a_thread_that_was_told_to_end_wakes_nobody(left: Statement):
+    late = Try("t", Sleep("s", HOUR)).finally_(left)
+    cancelled = Parallel("q", Branch("a", late), Branch("b", Step("go", nothing)), join=ANY)
+    work, state = workflow(lambda w: S(cancelled, Sleep("long", 9 * HOUR)))(), State.new("run-1", "Order", START)
+    resume(work, state, now=START)
+    assert state.wake_at == START + (9 if isinstance(left, S) else 5) * HOUR
