@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from flowstmt.compensation import UndoStep, compensation_plan
 from flowstmt.control import cancel, goto, pause, retry_now, set_data, unpause
+from flowstmt.core.approvals import APPROVE, REJECT, Answer, Approval, ApprovalResult, GivenAnswer
 from flowstmt.core.fanout import ALL, ANY, AtLeast, Branch, Map, Parallel, Percent
 from flowstmt.core.policies import Retry
 from flowstmt.core.program import validate
@@ -91,7 +92,12 @@ else:
 __all__ = [
     "ALL",
     "ANY",
+    "APPROVE",
+    "REJECT",
     "AmbiguousCallbackError",
+    "Answer",
+    "Approval",
+    "ApprovalResult",
     "AtLeast",
     "Branch",
     "Break",
@@ -117,6 +123,7 @@ __all__ = [
     "For",
     "ForEach",
     "Frame",
+    "GivenAnswer",
     "Go",
     "If",
     "InvalidPayloadError",

@@ -6,6 +6,7 @@ from copy import copy
 from typing import Any, TypeAlias
 
 from flowstmt.backup import Backup
+from flowstmt.core.approvals import Approval
 from flowstmt.core.callbacks import accept
 from flowstmt.core.events import open_event
 from flowstmt.core.nodes import Node
@@ -39,7 +40,10 @@ def callback_round(run: Run, request: Request, payload: Any) -> Asks:
     run.kind = "handler"
     run.thread = thread
     run.event = _event(run, thread, node)
+    is_answer = node.parent is not None and node.parent.kind is Approval
     try:
+        if is_answer:
+            machine.check_answer(thread, node, kept)
         if on.into is not None and kept is not LEFT_OUT:
             machine.store(thread, node, on.into, kept_payload(kept, on, workflow, state.run_id))
         if on.handler is not None:
@@ -50,7 +54,10 @@ def callback_round(run: Run, request: Request, payload: Any) -> Asks:
         raise
     now = run.clock()
     machine.turn = None
-    machine.take(thread, node, now)
+    if is_answer:
+        output = machine.answer(thread, node, kept, now)
+    else:
+        machine.take(thread, node, now)
     machine.checkpoint(now)
     return output
 

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any
 
+from flowstmt.core.approvals import Approval
 from flowstmt.core.calls import annotation, is_async, parameters
 from flowstmt.core.fanout import ALL, Branch, Map, Parallel
 from flowstmt.core.limits import timeout_fault
@@ -44,7 +45,7 @@ from flowstmt.core.statements import (
     Wait,
     WaitFor,
 )
-from flowstmt.core.wait_checks import check_every, check_stay, check_when
+from flowstmt.core.wait_checks import check_approval, check_every, check_stay, check_when
 from flowstmt.core.waits import Every, When
 from flowstmt.errors import quoted
 
@@ -158,7 +159,7 @@ class Checker:
         node.counts = node.kind is For and statement.max_iterations is not None
         if node.kind in (ForEach, Try, Saga) or node.counts:
             node.inside = own
-        elif node.kind in (Parallel, Map):
+        elif node.kind in (Parallel, Map, Approval):
             node.frames = own
         elif node.parent is not None and node.parent.kind in WAITS:
             node.stays = node.kind is Every or (node.kind is On and statement.stay is True)
@@ -170,6 +171,8 @@ class Checker:
     def _parent(self, node: Node) -> None:
         wanted = _PARENTS.get(node.kind)
         parent = node.parent.kind if node.parent is not None else None
+        if parent is Approval:
+            return  # it made its cases itself, and says what is wrong with its reminder
         if wanted is not None and parent not in wanted:
             self.fault(node, f"stands only directly in {' or '.join(kind.__name__ for kind in wanted)}")
         elif wanted is None and parent in (Switch, If):
@@ -466,6 +469,7 @@ _CHECKS: dict[type[Statement[Any, Any, Any]], Callable[[Checker, Node, Any], Non
     Timeout: _check_timeout,
     Every: check_every,
     When: check_when,
+    Approval: check_approval,
     WaitFor: _check_wait_for,
     Sleep: _check_sleep,
     Try: check_try,

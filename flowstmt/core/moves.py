@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from flowstmt.core.agenda import Agenda
+from flowstmt.core.approvals import Approval
+from flowstmt.core.approving import Approving
 from flowstmt.core.exits import pending_exit
 from flowstmt.core.fanout import Map, Parallel
 from flowstmt.core.journal import keep, roll_back
@@ -27,13 +29,12 @@ from flowstmt.core.state import (
     Thread,
 )
 from flowstmt.core.statements import For, ForEach, Go, If, Join, Return, Sleep, Statement, Step, Switch, Wait, WaitFor
-from flowstmt.core.waiting import Waiting
 from flowstmt.errors import DefinitionError, FinalError, quoted, said
 
 __all__ = ["Moves"]
 
 
-class Moves(Waiting):
+class Moves(Approving):
     """Threads on their way."""
 
     # The For loops that were reached in this round, by the birth of the thread: few for each, however many threads there are.
@@ -225,6 +226,7 @@ _PAST: dict[type[Statement[Any, Any, Any]], _Arrival] = {
     Parallel: Moves._after_fanout,
     Map: Moves._after_fanout,
     Wait: Moves._after_wait,
+    Approval: Moves._after_wait,
     Compensation: Moves._after_compensation,
     RunEnd: Moves._at_run_end,
 }
@@ -239,6 +241,7 @@ _ARRIVE: dict[type[Statement[Any, Any, Any]], _Arrival] = {
     Go: Moves._at_go,
     Join: Moves._at_condition,
     Wait: Moves._at_wait,
+    Approval: Moves._at_approval,
     WaitFor: Moves._at_condition,
     Sleep: Moves._at_sleep,
     End: Moves._at_end,

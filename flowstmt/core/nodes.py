@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowstmt.core.approvals import Approval
 from flowstmt.core.fanout import Branch, Map, Parallel
 from flowstmt.core.recovery import Catch, Fail, Finally, Saga, Try
 from flowstmt.core.statements import (
@@ -116,6 +117,7 @@ KINDS: tuple[type[Statement[Any, Any, Any]], ...] = (
     Timeout,
     Every,
     When,
+    Approval,
     WaitFor,
     Sleep,
     Try,
@@ -129,7 +131,7 @@ KINDS: tuple[type[Statement[Any, Any, Any]], ...] = (
 )
 """Every kind of statement that a definition may hold."""
 
-STOPS = frozenset((Step, Wait, WaitFor, Sleep, Join, Parallel, Map))
+STOPS = frozenset((Step, Wait, Approval, WaitFor, Sleep, Join, Parallel, Map))
 """The kinds at which a thread stands."""
 
 STARTERS = frozenset((Go, Branch, Map))
@@ -139,7 +141,7 @@ FANOUT = frozenset((Parallel, Map))
 """The kinds that start threads and wait for them; a thread that stands there has a frame for it."""
 
 LOOPS = frozenset((For, ForEach))
-WAITS = frozenset((Wait,))
+WAITS = frozenset((Wait, Approval))
 """The kinds whose children are cases: events, times and conditions."""
 
 EVENTS = frozenset((On, Timeout, Every, When))

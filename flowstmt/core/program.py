@@ -19,6 +19,7 @@ from dataclasses import is_dataclass
 from inspect import get_annotations, getattr_static, iscoroutine
 from typing import Any
 
+from flowstmt.core.approvals import Approval
 from flowstmt.core.checks import Checker
 from flowstmt.core.fanout import Parallel
 from flowstmt.core.names import renames_of
@@ -48,7 +49,7 @@ __all__ = ["Program", "field_names", "is_class_style", "program_for", "program_o
 
 _KEPT_AS = "__flowstmt_program__"
 
-_MOVE_TWICE = frozenset((Go, Join, Sleep, Timeout, Every, When, WaitFor, Fail, Try, Saga, *FANOUT))
+_MOVE_TWICE = frozenset((Go, Join, Sleep, Timeout, Every, When, Approval, WaitFor, Fail, Try, Saga, *FANOUT))
 
 
 class Program:

@@ -9,7 +9,8 @@ A callback that comes while such a body runs is taken at once, and waits in the 
 done. If it ends the Wait, that is decided there and then: the siblings are closed, and nothing more is taken. Timers and
 conditions are looked at when the thread is back.
 
-What this module must not know: which callback is for whom (``callbacks.py``).
+What this module must not know: which callback is for whom (``callbacks.py``), and when an Approval is decided
+(``approving.py``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from flowstmt.core.approvals import Approval
 from flowstmt.core.endings import Endings
 from flowstmt.core.nodes import Node
 from flowstmt.core.open_waits import frame_of
@@ -35,6 +37,7 @@ class Waiting(Endings):
     if TYPE_CHECKING:  # what a class above this one does
 
         def _forget_inside(self, thread: Thread, loop: Node) -> None: ...
+        def _decided(self, thread: Thread, node: Node, case: Node, data: dict[str, Any]) -> Node | None: ...
 
     def _at_wait(self, thread: Thread, node: Node) -> None:
         pc = thread.pc + 1
@@ -72,13 +75,17 @@ class Waiting(Endings):
     def _fire(self, thread: Thread, case: Node) -> None:
         wait = case.parent
         assert wait is not None  # a case stands in its Wait
+        outer, data = _held(thread.frames, wait)
         if case.stays:
             self._frames = thread.frames
             if case.kind is Every:
                 thread.events = self._armed_again(thread, case)
-            thread.frames = [*thread.frames, Frame(wait.name, data={"event": case.name, "then": []})]
+            data["event"] = case.name
         else:
             thread.events = self._closed(thread.events, wait, case.name)
+            data["decided"] = case.name
+        if case.stays or wait.kind is Approval:
+            thread.frames = [*outer, Frame(wait.name, data=data)]
         thread.event = case.name
         thread.since = self._now
         thread.status = RESUMING
@@ -94,38 +101,43 @@ class Waiting(Endings):
 
     # --- what follows ---
 
-    def _after_wait(self, thread: Thread, node: Node) -> Node:
+    def _after_wait(self, thread: Thread, node: Node) -> Node | None:
         """Past a Wait: into the body of the case that fired."""
         assert thread.event is not None  # only that lets a thread leave a Wait
-        data: dict[str, Any] = {"then": []}
-        frames = self._frames
-        if frames and frames[-1].statement == node.name:
-            data = frames[-1].data
-            self._frames = frames[:-1]
+        self._frames, data = _held(self._frames, node)
         # The check of positions has seen that the Wait has the event.
         return self._enter(thread, node, node.by_event[thread.event], data)
 
     def _at_back(self, thread: Thread, node: Node) -> Node | None:
         """The body of a case that stays is done: the next callback that was taken meanwhile, or back to the Wait."""
         wait = node.next
-        frame = self._frames[-1]
-        self._frames = self._frames[:-1]
-        then = frame.data["then"]
+        self._frames, data = _held(self._frames, wait)
+        then = data["then"]
         if then:
-            case = self.program.event(wait, then[0])
-            assert case is not None  # so did the check of positions
-            return self._enter(thread, wait, case, {**frame.data, "then": then[1:]})
+            data["then"] = then[1:]
+            # The check of positions has seen that the Wait has this one, too.
+            return self._enter(thread, wait, wait.by_event[then[0]], data)
+        if wait.kind is Approval:
+            del data["event"]
+            self._frames = [*self._frames, Frame(wait.name, data=data)]
         self._park(thread, wait, WAITING_EVENT)
         self._rewait(thread, wait)
         return None
 
-    def _enter(self, thread: Thread, wait: Node, case: Node, data: dict[str, Any]) -> Node:
+    def _enter(self, thread: Thread, wait: Node, case: Node, data: dict[str, Any]) -> Node | None:
         """Into the body of a case."""
         if case.stays:
             # Loops in there begin a new round: something has fired since the last one.
             self._forget_inside(thread, wait)
             self._frames = [*self._frames, Frame(wait.name, data={**data, "event": case.name})]
-        else:
-            # Nothing is open any more, unless the case did stay when it fired.
-            thread.events = self._closed(thread.events, wait, case.name)
-        return case.entry
+            return case.entry
+        # Nothing is open any more, unless the case did stay when it fired.
+        thread.events = self._closed(thread.events, wait, case.name)
+        return self._decided(thread, wait, case, data) if wait.kind is Approval else case.entry
+
+
+def _held(frames: list[Frame], wait: Node) -> tuple[list[Frame], dict[str, Any]]:
+    """The frames outside of that of a Wait, the innermost one if there is one, and a copy of what it holds."""
+    if frames and frames[-1].statement == wait.name:
+        return frames[:-1], dict(frames[-1].data)
+    return frames, {"then": []}
