@@ -6,6 +6,7 @@ from flowstmt.compensation import UndoStep, compensation_plan
 from flowstmt.control import cancel, goto, pause, retry_now, set_data, unpause
 from flowstmt.core.approvals import APPROVE, REJECT, Answer, Approval, ApprovalResult, GivenAnswer
 from flowstmt.core.fanout import ALL, ANY, AtLeast, Branch, Map, Parallel, Percent
+from flowstmt.core.options import step
 from flowstmt.core.policies import Retry
 from flowstmt.core.program import validate
 from flowstmt.core.recovery import Catch, Fail, Finally, Saga, Try
@@ -180,6 +181,7 @@ __all__ = [
     "resume_async",
     "retry_now",
     "set_data",
+    "step",
     "unpause",
     "validate",
     "walk",

@@ -21,6 +21,7 @@ from flowstmt.core.fanout import ALL, Branch, Map, Parallel
 from flowstmt.core.limits import timeout_fault
 from flowstmt.core.names import Names, full_name, in_scope
 from flowstmt.core.nodes import FANOUT, KINDS, LOOPS, STARTERS, STOPS, WAITS, ItemScope, Node
+from flowstmt.core.options import bound_to, options_of, with_options
 from flowstmt.core.policies import Retry
 from flowstmt.core.recovery import Catch, Fail, Finally, Saga, Try
 from flowstmt.core.recovery_checks import check_catch, check_fail, check_map, check_parallel, check_retry, check_try
@@ -47,7 +48,7 @@ from flowstmt.core.statements import (
 )
 from flowstmt.core.wait_checks import check_approval, check_every, check_stay, check_when
 from flowstmt.core.waits import Every, When
-from flowstmt.errors import quoted
+from flowstmt.errors import a_kind_of, quoted
 
 __all__ = ["MAX_DEPTH", "Checker"]
 
@@ -71,16 +72,19 @@ class Checker:
     """Makes the nodes of one tree and collects its faults.
 
     ``base`` is how many arguments every callable gets (0 in instance style, 1 in class style), or None if the style is
-    not known; ``fields`` are the names of the workflow's fields, or None if the class is not known.
+    not known; ``fields`` are the names of the workflow's fields, or None if the class is not known. ``workflow`` is the object,
+    in class style the class, or None. ``with_options`` are the indexes of the steps whose actions have options.
     """
 
-    def __init__(self, base: int | None, fields: Iterable[str] | None) -> None:
+    def __init__(self, base: int | None, fields: Iterable[str] | None, workflow: Any = None) -> None:
         self.base = base
+        self.workflow = workflow
         self.fields = None if fields is None else list(fields)
         self.faults: list[str] = []
         self.nodes: list[Node] = []
         self.statements: list[Any] = []
         self.async_places: list[str] = []
+        self.with_options: list[int] = []
         self._names = Names(self.fault)
 
     def check(self, root: Any) -> None:
@@ -106,6 +110,11 @@ class Checker:
             return
         node = Node(kind, full_name(kind, statement.name, parent), len(self.nodes), parent)
         self.nodes.append(node)
+        if kind is Step:
+            options = options_of(statement.action)
+            if options is not None:
+                self.with_options.append(node.index)
+                statement = with_options(statement, options, self.workflow)
         self.statements.append(statement)
         if parent is not None:
             parent.children.append(node)
@@ -344,8 +353,16 @@ class Checker:
 
 def _check_step(checker: Checker, node: Node, statement: Step) -> None:
     checker.action(node, "action", statement.action)
+    first = len(checker.faults)
+    _check_step_options(checker, node, statement)
+    options = options_of(statement.action)
+    if options is not None:
+        checker.faults[first:] = [f"{fault} (see @step of {options.name})" for fault in checker.faults[first:]]
+
+
+def _check_step_options(checker: Checker, node: Node, statement: Step) -> None:
     checker.into(node, statement.into)
-    if not isinstance(statement.concurrent, bool):
+    if not isinstance(statement.concurrent, bool | None):
         checker.fault(node, f"concurrent must be True or False, not {quoted(statement.concurrent)}")
     node.concurrent = statement.concurrent is True
     if statement.retry is not None:
@@ -353,7 +370,12 @@ def _check_step(checker: Checker, node: Node, statement: Step) -> None:
             check_retry(checker, node, statement.retry)
         else:
             checker.fault(node, f"retry must be a Retry, not {quoted(statement.retry)}")
-    if statement.compensate is not None:
+    if isinstance(statement.compensate, str):
+        bound = bound_to(statement.action)
+        owner = checker.workflow if bound is None else bound
+        has = f"{a_kind_of(owner)} has no method {statement.compensate!r}"
+        checker.fault(node, f"compensate: {has}{_did_you_mean(statement.compensate, dir(owner))}")
+    elif statement.compensate is not None:
         checker.action(node, "compensate", statement.compensate, optional=1)
     if statement.timeout is not None:
         node.timed = True

@@ -24,6 +24,7 @@ from flowstmt.core.checks import Checker
 from flowstmt.core.fanout import Parallel
 from flowstmt.core.names import renames_of
 from flowstmt.core.nodes import FANOUT, LOOPS, STARTERS, WAITS, Back, Compensation, End, FinallyEnd, Leave, Node, RunEnd, Unwind
+from flowstmt.core.options import options_of, with_options
 from flowstmt.core.policies import Retry
 from flowstmt.core.recovery import Catch, Fail, Finally, Saga, Try
 from flowstmt.core.state import MAIN
@@ -75,6 +76,7 @@ class Program:
         "some_may_fail",
         "start",
         "values",
+        "with_options",
         "workflow_name",
     )
 
@@ -86,6 +88,7 @@ class Program:
         # An instance-style program holds no build: it would keep the workflow object of the first one alive.
         self.values: list[Any] = checker.statements if class_style else []
         self.async_places = checker.async_places
+        self.with_options = checker.with_options
         self.shape = _shape(checker)
         self.has_concurrent = any(node.concurrent for node in self.nodes)
         self.has_timeouts = any(node.timed for node in self.nodes)
@@ -120,8 +123,8 @@ class Program:
             found = wait.by_event.get(self.renames.event(wait.name, name) or "")
         return found
 
-    def bind(self, root: Any, run_id: str = "") -> list[Any]:
-        """The statements of another build of the same definition, by node index.
+    def bind(self, root: Any, run_id: str = "", workflow: Any = None) -> list[Any]:
+        """The statements of another build of the same definition, by node index, with the options of their actions.
 
         Raises ``DefinitionError`` if the build has another shape.
         """
@@ -137,6 +140,10 @@ class Program:
             if type(statement) is not kind or statement.name != name or (count is not None and len(statement.body) != count):
                 raise self._another_shape(self.nodes[len(values)], statement, run_id)
             append(statement)
+        for index in self.with_options:
+            options = options_of(values[index].action)
+            if options is not None:
+                values[index] = with_options(values[index], options, workflow)
         return values
 
     def _another_shape(self, node: Node, statement: Any, run_id: str) -> DefinitionError:
@@ -270,12 +277,12 @@ def program_for(workflow: Any, run_id: str) -> tuple[Program, list[Any]]:
         return _first_build(workflow, cls, run_id)
     if program.class_style:
         return program, program.values
-    return program, program.bind(_build(workflow.definition, cls, run_id), run_id)
+    return program, program.bind(_build(workflow.definition, cls, run_id), run_id, workflow)
 
 
 def rebuild(program: Program, workflow: Any, run_id: str) -> list[Any]:
     """The values of an instance-style definition after data may have changed."""
-    return program.bind(_build(workflow.definition, type(workflow), run_id), run_id)
+    return program.bind(_build(workflow.definition, type(workflow), run_id), run_id, workflow)
 
 
 def _first_build(workflow: Any, cls: type[Any], run_id: str) -> tuple[Program, list[Any]]:
@@ -289,9 +296,9 @@ def _first_build(workflow: Any, cls: type[Any], run_id: str) -> tuple[Program, l
         )
     _refuse_unknown_data(cls, run_id)
     tree = _build(workflow.definition, cls, run_id)
-    program = _checked(tree, cls)
+    program = _checked(tree, cls, workflow)
     setattr(cls, _KEPT_AS, program)
-    return program, program.values if program.class_style else program.bind(tree, run_id)
+    return program, program.values if program.class_style else program.bind(tree, run_id, workflow)
 
 
 def _refuse_lost_fields(cls: type[Any]) -> None:
@@ -326,10 +333,10 @@ def _of(run_id: str) -> str:
     return f"run {run_id!r}: " if run_id else ""
 
 
-def _checked(tree: Any, cls: type[Any] | None) -> Program:
+def _checked(tree: Any, cls: type[Any] | None, workflow: Any = None) -> Program:
     class_style = cls is not None and is_class_style(cls)
     base = None if cls is None else int(class_style)
-    checker = Checker(base, None if cls is None else field_names(cls))
+    checker = Checker(base, None if cls is None else field_names(cls), cls if class_style else workflow)
     checker.check(tree)
     retry = None if cls is None else _default_retry(cls)
     if retry is not None:
@@ -382,8 +389,8 @@ def program_of(definition: Any) -> tuple[Program, list[Any]]:
             f"{cls.__name__}: its definition() needs an object: validate an object of it, or make definition() a class method"
         )
     tree = _build(definition.definition, cls, "")
-    program = _checked(tree, cls)
-    return program, program.values if program.class_style else program.bind(tree)
+    program = _checked(tree, cls, definition)
+    return program, program.values if program.class_style else program.bind(tree, workflow=definition)
 
 
 def _refuse_unknown_data(cls: type[Any], run_id: str = "") -> None:

@@ -140,6 +140,8 @@ class Step(Statement):
     longer than ``timeout`` has failed with a ``StepTimeoutError``: it must be async, or concurrent.
     ``compensate`` undoes the step if the run, or the ``Saga`` around, fails for good or is cancelled later: it takes what the
     action returned, or nothing.
+
+    All but the name and ``was`` may stand with the action instead: ``@step``. What is given here wins.
     """
 
     __slots__ = ("action", "compensate", "concurrent", "into", "name", "retry", "timeout", "was")
@@ -150,7 +152,7 @@ class Step(Statement):
         action: Callable[..., Any],
         *,
         into: str | Callable[..., Any] | None = None,
-        concurrent: bool = False,
+        concurrent: bool | None = None,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         compensate: Callable[..., Any] | None = None,

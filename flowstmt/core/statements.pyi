@@ -208,7 +208,7 @@ class Scope(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
 class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
     action: Callable[..., Any]
     into: str | Callable[..., Any] | None
-    concurrent: bool
+    concurrent: bool | None
     retry: Retry | None
     timeout: timedelta | None
     compensate: Callable[..., Any] | None
@@ -220,7 +220,7 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
             action: _Unknown,
             *,
             into: str | Callable[..., Answer] | None = None,
-            concurrent: bool = False,
+            concurrent: bool | None = None,
             retry: Retry | None = None,
             timeout: timedelta | None = None,
             compensate: Callable[..., Any] | None = None,
@@ -247,7 +247,7 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         action: _BareAction,
         *,
         into: str | None = None,
-        concurrent: bool = False,
+        concurrent: bool | None = None,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         was: _Was = (),
@@ -259,7 +259,7 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         action: Callable[[_FirstT], object],
         *,
         into: str | None = None,
-        concurrent: bool = False,
+        concurrent: bool | None = None,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         was: _Was = (),
@@ -271,7 +271,7 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         action: Callable[[_FirstT, _SecondT], object],
         *,
         into: str | None = None,
-        concurrent: bool = False,
+        concurrent: bool | None = None,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         was: _Was = (),
@@ -387,7 +387,7 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         action: Callable[[], Awaitable[_ActionResultT] | _ActionResultT],
         *,
         into: Callable[[_ActionResultT], Answer] | Callable[[_ActionResultT, _FirstT], Answer],
-        concurrent: bool = False,
+        concurrent: bool | None = None,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         compensate: Callable[[], object]
@@ -403,7 +403,7 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         action: Callable[[_FirstT], Awaitable[_ActionResultT] | _ActionResultT],
         *,
         into: Callable[[_FirstT, _ActionResultT], Answer] | Callable[[_FirstT, _ActionResultT, Any], Answer],
-        concurrent: bool = False,
+        concurrent: bool | None = None,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         compensate: Callable[[_FirstT], object]
@@ -419,7 +419,7 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         action: Callable[[_FirstT], Awaitable[_ActionResultT] | _ActionResultT],
         *,
         into: Callable[[_ActionResultT], Answer] | Callable[[_ActionResultT, _FirstT], Answer],
-        concurrent: bool = False,
+        concurrent: bool | None = None,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         compensate: Callable[[], object]
@@ -435,7 +435,7 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         action: Callable[[_FirstT, _SecondT], Awaitable[_ActionResultT] | _ActionResultT],
         *,
         into: Callable[[_FirstT, _ActionResultT], Answer] | Callable[[_FirstT, _ActionResultT, _SecondT], Answer],
-        concurrent: bool = False,
+        concurrent: bool | None = None,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         compensate: Callable[[_FirstT], object]
