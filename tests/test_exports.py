@@ -13,12 +13,14 @@ import pytest
 import flowstmt
 from flowstmt import errors
 
-ALL = """AmbiguousCallbackError Break CallbackError CallbackRequest Case CheckpointType ConflictError Continue Current Default
-DefinitionError ErrorInfo Event EventStatus FinalError FlowstmtError For ForEach Frame Go If InvalidPayloadError Join
-NotWaitingError On PositionError RefusedError Return S Scope SetupError Sleep StaleCallbackError State StateError Statement
-Step StepError StepTimeoutError Switch Thread ThreadStatus Timeout UnknownEventError Wait WaitEvent WaitFor Workflow
-WorkflowFinishedError WorkflowStatus current dump find handle_callback handle_callback_async legal load resume resume_async
-validate walk
+ALL = """
+ALL ANY AmbiguousCallbackError AtLeast Branch Break CallbackError CallbackRequest Case Catch CheckpointType ConflictError
+Continue ControlError Current Default DefinitionError ErrorInfo Event EventStatus Every Fail FinalError Finally FlowstmtError
+For ForEach Frame Go If InvalidPayloadError Join Map NotWaitingError On Parallel ParallelError PausedError Percent
+PositionError RefusedError Retry Return S Saga Scope SetupError Sleep StaleCallbackError State StateError Statement Step
+StepError StepTimeoutError Switch Thread ThreadStatus Timeout Try UndoStep UnknownEventError Wait WaitEvent WaitFor When
+Workflow WorkflowFinishedError WorkflowStatus cancel compensation_plan current dump find goto handle_callback
+handle_callback_async legal load pause resume resume_async retry_now set_data unpause validate walk
 """.split()
 
 TREE = {
@@ -28,6 +30,7 @@ TREE = {
     "PositionError": "StateError",
     "StepError": "FlowstmtError",
     "StepTimeoutError": "StepError",
+    "ParallelError": "FlowstmtError",
     "SetupError": "FlowstmtError",
     "CallbackError": "FlowstmtError",
     "UnknownEventError": "CallbackError",
@@ -79,6 +82,7 @@ def test_the_tree_is_drawn_in_the_modules_docstring() -> None:
     "error",
     [
         errors.StepError("message", step="charge", run_id="r", thread_id="main"),
+        errors.ParallelError("message", {"left": "full"}),
         errors.StepTimeoutError("message", step="charge", run_id="r", thread_id="main"),
         errors.SetupError("message", ["one", "two"]),
         errors.DefinitionError("message", ["one", "two"]),

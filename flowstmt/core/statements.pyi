@@ -22,8 +22,8 @@ found where the definition is returned.
 One thing it can't say: a section annotated ``Statement[Order]`` in a definition annotated ``Statement[Self]``, for ``Order``
 is no ``Self``. Its style has to be given, ``Statement[Order, object, Never]``.
 
-``On`` and ``Timeout`` are statements whose callables want an ``OnlyInWait``, which nobody gives; ``Wait`` takes them by
-their own type. ``Case`` and ``Default`` are kept in a ``Switch`` in the same way.
+``On`` and ``Timeout`` are statements whose callables want an ``OnlyInWait``, which nobody gives; ``Wait`` takes them, and the
+other cases that it has, by their own type. ``Case`` and ``Default`` are kept in a ``Switch`` in the same way.
 
 Of overloads that don't fit, mypy tells about the first that looks similar: they stand in an order that makes it say what
 most people will have meant. pyright tells about the last one of those that get furthest. mypy also looks at a body once for
@@ -48,6 +48,7 @@ from typing_extensions import TypeVar
 
 from flowstmt.core.policies import Retry
 from flowstmt.core.state import CallbackRequest
+from flowstmt.core.waits import Every, When
 
 __all__ = [
     "Break",
@@ -694,6 +695,7 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
     into: str | Callable[..., Any] | None
     via: Any
     schema: dict[str, Any] | bool | None
+    stay: bool
     @overload
     def __new__(
         cls,
@@ -703,6 +705,7 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
         into: str | Callable[..., Answer] | None = None,
         via: _Via = None,
         schema: dict[str, Any] | bool | None = None,
+        stay: bool = False,
         was: _Was = (),
     ) -> On[_FirstT, _SecondT, _StyleT]: ...
     @overload
@@ -719,6 +722,7 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
         | None = None,
         via: _Via = None,
         schema: dict[str, Any] | bool | None = None,
+        stay: bool = False,
         was: _Was = (),
     ) -> On[_FirstT, _SecondT, _StyleT]: ...
     @overload
@@ -730,6 +734,7 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
         into: str | Callable[[_GivenT], Answer] | Callable[[_GivenT, _FirstT], Answer] | None = None,
         via: _Via = None,
         schema: dict[str, Any] | bool | None = None,
+        stay: bool = False,
         was: _Was = (),
     ) -> On[_FirstT, _SecondT, _StyleT | InstanceStyle]: ...
     @overload
@@ -741,6 +746,7 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
         into: str | Callable[..., Answer] | None = None,
         via: _Via = None,
         schema: dict[str, Any] | bool | None = None,
+        stay: bool = False,
         was: _Was = (),
     ) -> On[_FirstT, _SecondT, _StyleT]: ...
     @overload
@@ -752,6 +758,7 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
         into: str | Callable[..., Answer] | None = None,
         via: _Via = None,
         schema: dict[str, Any] | bool | None = None,
+        stay: bool = False,
         was: _Was = (),
     ) -> On[_FirstT, _SecondT, _StyleT | InstanceStyle]: ...
     @overload
@@ -765,6 +772,7 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
         into: str | Callable[..., Answer] | None = None,
         via: _Via = None,
         schema: dict[str, Any] | bool | None = None,
+        stay: bool = False,
         was: _Was = (),
     ) -> On[_FirstT, _SecondT, _StyleT]: ...
     @overload
@@ -776,6 +784,7 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
         into: str | Callable[[_GivenT], Answer] | Callable[[_GivenT, _FirstT], Answer] | None = None,
         via: _Via = None,
         schema: dict[str, Any] | bool | None = None,
+        stay: bool = False,
         was: _Was = (),
     ) -> On[_FirstT, _SecondT, _StyleT | InstanceStyle]: ...
     @overload
@@ -787,6 +796,7 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
         into: str | Callable[[_FirstT, _GivenT], Answer] | Callable[[_FirstT, _GivenT, _SecondT], Answer] | None = None,
         via: _Via = None,
         schema: dict[str, Any] | bool | None = None,
+        stay: bool = False,
         was: _Was = (),
     ) -> On[_FirstT, _SecondT, _StyleT]: ...
     @overload
@@ -799,6 +809,7 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
         into: str | Callable[[_FirstT, _GivenT], Answer] | Callable[[_FirstT, _GivenT, _SecondT], Answer] | None = None,
         via: _Via = None,
         schema: dict[str, Any] | bool | None = None,
+        stay: bool = False,
         was: _Was = (),
     ) -> On[_FirstT, _SecondT, _StyleT]: ...
     @overload
@@ -812,6 +823,7 @@ class On(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_FirstT_con
         into: str | Callable[[_GivenT], Answer] | Callable[[_GivenT, _FirstT], Answer] | None = None,
         via: _Via = None,
         schema: dict[str, Any] | bool | None = None,
+        stay: bool = False,
         was: _Was = (),
     ) -> On[_FirstT, _SecondT, _StyleT | InstanceStyle]: ...
 
@@ -840,7 +852,13 @@ class Timeout(Statement[OnlyInWait, _SecondT_contra, _StyleT_co], Generic[_First
 
 class Wait(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
     def __new__(
-        cls, name: str, *events: On[_FirstT, _SecondT, _StyleT] | Timeout[_FirstT, _SecondT, _StyleT], was: _Was = ()
+        cls,
+        name: str,
+        *events: On[_FirstT, _SecondT, _StyleT]
+        | Timeout[_FirstT, _SecondT, _StyleT]
+        | Every[_FirstT, _SecondT, _StyleT]
+        | When[_FirstT, _SecondT, _StyleT],
+        was: _Was = (),
     ) -> Wait[_FirstT, _SecondT, _StyleT]: ...
 
 class WaitFor(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):

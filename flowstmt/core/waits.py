@@ -29,7 +29,7 @@ class Every(Statement):
         self,
         name: str,
         period: timedelta | Callable[..., Any],
-        *body: Statement[Any, Any, Any],
+        *body: Statement,
         was: tuple[str, ...] = (),
     ) -> None:
         self.name = name
@@ -48,7 +48,7 @@ class When(Statement):
     __slots__ = ("body", "cond", "name", "was")
     scoped = False
 
-    def __init__(self, name: str, cond: Any, *body: Statement[Any, Any, Any], was: tuple[str, ...] = ()) -> None:
+    def __init__(self, name: str, cond: Any, *body: Statement, was: tuple[str, ...] = ()) -> None:
         self.name = name
         self.cond = cond
         self.body = body
