@@ -19,10 +19,10 @@ from flowstmt import (
     ANY,
     APPROVE,
     REJECT,
+    Answer,
     Approval,
     ApprovalResult,
     Branch,
-    Decision,
     ErrorInfo,
     Every,
     Fail,
@@ -88,8 +88,8 @@ class Trip:
                     Parallel(
                         "book",
                         Branch("flight", Step("book flight", self.book_flight)),
-                        Branch("hotel", Step("book hotel", self.book_hotel)),
                         Branch("car", Step("book car", self.book_car)),
+                        Branch("hotel", Step("book hotel", self.book_hotel)),
                         into="bookings",
                     ),
                     Approval(
@@ -183,7 +183,7 @@ class Village:
         return sorted(booking.number for booking in self.booked.values() if booking.number not in self.released.values())
 
 
-def show(title: str, village: Village, answer: Decision | None, agree: bool = True) -> None:
+def show(title: str, village: Village, answer: Answer | None, agree: bool = True) -> None:
     """Play one trip and print what became of it."""
     harness = Harness(Trip("eva", ["mia", "tom"]), deps=village)
     harness.run()
@@ -199,7 +199,7 @@ def show(title: str, village: Village, answer: Decision | None, agree: bool = Tr
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR)
-    show("all goes well", Village(), Decision("mia", "enjoy"))
+    show("all goes well", Village(), Answer("mia", "enjoy"))
     show("the hotel is full", Village(full=frozenset({"hotel"})), None)
     show("nobody answers", Village(), None)
-    show("a manager rejects", Village(), Decision("tom", "not this year"), agree=False)
+    show("a manager rejects", Village(), Answer("tom", "not this year"), agree=False)

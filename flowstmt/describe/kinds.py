@@ -141,7 +141,7 @@ def _step_details(node: Node, statement: Step) -> dict[str, Any]:
     return {
         "action": told(statement.action),
         "into": into(statement.into),
-        "concurrent": statement.concurrent,
+        "concurrent": bool(statement.concurrent),
         "retry": told_retry(statement.retry),
         "timeout": told(statement.timeout),
         "compensate": told(statement.compensate),
@@ -154,7 +154,7 @@ def _step_line(node: Node, statement: Step) -> str:
         node,
         called(statement.action),
         _kept(statement.into),
-        "concurrent" * statement.concurrent,
+        "concurrent" * bool(statement.concurrent),
         *_limits(statement),
         None if undo is None else f"undone by {called(undo)}",
     )
@@ -164,7 +164,7 @@ def _step_label(node: Node, statement: Step) -> list[str]:
     undo = statement.compensate
     return [
         node.name,
-        *_lines(_kept_briefly(statement.into), "concurrent" * statement.concurrent),
+        *_lines(_kept_briefly(statement.into), "concurrent" * bool(statement.concurrent)),
         *_limits(statement),
         *_lines(None if undo is None else f"undo: {_brief(undo, 'a function')}"),
     ]
