@@ -14,7 +14,10 @@ definition
 """
 
 from flowstmt.describe.charts import to_mermaid
-from flowstmt.describe.legality import (
+from flowstmt.describe.legality import legal
+from flowstmt.describe.outline import to_text
+from flowstmt.describe.payloads import event_schemas
+from flowstmt.describe.possibilities import (
     Legal,
     LegalAction,
     LegalCallback,
@@ -22,10 +25,7 @@ from flowstmt.describe.legality import (
     LegalMove,
     LegalOutside,
     LegalTimer,
-    legal,
 )
-from flowstmt.describe.outline import to_text
-from flowstmt.describe.payloads import event_schemas
 from flowstmt.describe.tree_json import to_json
 
 __all__ = [

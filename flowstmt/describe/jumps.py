@@ -51,7 +51,7 @@ class Jumps:
                 yield from self._all(node.children, following)
             elif manner in (Drawn.CHOICE, Drawn.WAIT):
                 for branch in node.children:
-                    yield from self._body(branch, branch.children, following)
+                    yield from self._body(branch, branch.children, None if branch.stays else following)
             elif manner is Drawn.GUARD:
                 yield from self._guarded(node, following)
             else:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from flowstmt.core.events import via_of
-from flowstmt.core.fanout import ANY, AtLeast, Branch, JoinRule, Map, Parallel, Percent, Tolerance
+from flowstmt.core.fanout import Branch, Map, Parallel
 from flowstmt.core.nodes import Node
 from flowstmt.core.recovery import Catch, Fail, Finally, Saga, Try
 from flowstmt.core.statements import (
@@ -38,6 +38,8 @@ from flowstmt.core.statements import (
     Wait,
     WaitFor,
 )
+from flowstmt.core.waits import Every, When
+from flowstmt.describe.joins import at_once, join_details, join_rules, unusual_rules
 from flowstmt.describe.manners import Drawn, Kind
 from flowstmt.describe.wording import (
     called,
@@ -176,34 +178,6 @@ def _limits(statement: Step) -> list[str]:
     return _lines(None if retry is None else said_retry(retry), None if timeout is None else f"within {span(timeout)}")
 
 
-def _join_details(statement: Parallel | Map) -> dict[str, Any]:
-    join, tolerate = statement.join, statement.tolerate
-    return {
-        "join": {"at_least": join.count} if isinstance(join, AtLeast) else "ALL",
-        "tolerate": {"percent": tolerate.share} if isinstance(tolerate, Percent) else tolerate,
-        "fail_fast": statement.fail_fast,
-        "into": into(statement.into),
-    }
-
-
-def _join_words(statement: Parallel | Map) -> list[str]:
-    """When it goes on, unless that is what one would expect: when all have succeeded."""
-    rule = _rule(statement.join, statement.tolerate)
-    return _lines(None if rule == "all" else rule, _patience(statement))
-
-
-def _patience(statement: Parallel | Map) -> str | None:
-    return None if statement.fail_fast else "fails when all have ended"
-
-
-def _rule(join: JoinRule, tolerate: Tolerance) -> str:
-    share = f"{tolerate.share:g} %" if isinstance(tolerate, Percent) else str(tolerate or "")
-    if not isinstance(join, AtLeast):
-        return f"all but {share}" if share else "all"
-    needed = "any" if join == ANY else f"at least {join.count}"
-    return f"{needed}, {share} may fail" if share else needed
-
-
 def _items(node: Node, statement: ForEach | Map) -> dict[str, Any]:
     return {
         "items": told_condition(statement.items),
@@ -213,16 +187,11 @@ def _items(node: Node, statement: ForEach | Map) -> dict[str, Any]:
 
 def _map_line(node: Node, statement: Map) -> str:
     key = None if statement.key is None else f"key {called(statement.key)}"
-    return _line(node, _asked(statement.items), _at_once(statement), key, *_join_words(statement), _kept(statement.into))
-
-
-def _at_once(statement: Map) -> str | None:
-    return None if statement.max_concurrency is None else f"at most {statement.max_concurrency} at once"
+    return _line(node, _asked(statement.items), at_once(statement), key, *unusual_rules(statement), _kept(statement.into))
 
 
 def _join_label(node: Node, statement: Parallel | Map) -> list[str]:
-    rule = _rule(statement.join, statement.tolerate)
-    return [f"join: {node.name}", rule, *_lines(_patience(statement), _kept_briefly(statement.into))]
+    return [f"join: {node.name}", *join_rules(statement), *_lines(_kept_briefly(statement.into))]
 
 
 def _go_line(node: Node, statement: Go) -> str:
@@ -231,9 +200,10 @@ def _go_line(node: Node, statement: Go) -> str:
     return _line(node, name, arg)
 
 
-def _on_line(node: Node, statement: On) -> str:
+def _on_line(node: Node, statement: Any) -> str:
     via = via_name(statement)
-    return _line(node, _handler(statement), _kept(statement.into), None if via is None else f"via {via}")
+    via = None if via is None else f"via {via}"
+    return _line(node, _handler(statement), _kept(statement.into), via, "stays" * statement.stay)
 
 
 def _awaited(node: Node, statement: Join) -> list[str]:
@@ -258,9 +228,9 @@ def _kept_briefly(target: Any) -> str | None:
     return None if target is None else f"into {target if isinstance(target, str) else _brief(target, 'a setter')}"
 
 
-def _on_label(node: Node, statement: On) -> list[str]:
+def _on_label(node: Node, statement: Any) -> list[str]:
     via = via_name(statement)
-    return [node.name, *_lines(_kept_briefly(statement.into), None if via is None else f"via {via}")]
+    return [node.name, *_lines(_kept_briefly(statement.into), None if via is None else f"via {via}", "stays" * statement.stay)]
 
 
 def _lines(*lines: str | None) -> list[str]:
@@ -332,7 +302,7 @@ DESCRIBED: Mapping[type[Statement[Any, Any, Any]], Kind] = {
     ),
     Wait: Kind(_nothing, lambda node, s: _line(node), Drawn.WAIT, lambda node, s: [f"wait: {node.name}"]),
     On: Kind(
-        lambda node, s: {"handler": _function(_handler(s)), "into": into(s.into), "via": via_name(s)},
+        lambda node, s: {"handler": _function(_handler(s)), "into": into(s.into), "via": via_name(s), "stay": s.stay},
         _on_line,
         Drawn.EVENT,
         _on_label,
@@ -342,6 +312,18 @@ DESCRIBED: Mapping[type[Statement[Any, Any, Any]], Kind] = {
         lambda node, s: _line(node, _after(s.after)),
         Drawn.TIMER,
         lambda node, s: [node.name, _brief(s.after, "after some time", _after)],
+    ),
+    Every: Kind(
+        lambda node, s: {"period": told(s.period)},
+        lambda node, s: _line(node, shown(s.period)),
+        Drawn.TIMER,
+        lambda node, s: [node.name, _brief(s.period, "again and again", lambda period: f"every {shown(period)}")],
+    ),
+    When: Kind(
+        lambda node, s: {"condition": told_condition(s.cond)},
+        lambda node, s: _line(node, _asked(s.cond)),
+        Drawn.EVENT,
+        lambda node, s: [f"when: {node.name}"],
     ),
     WaitFor: Kind(
         lambda node, s: {"condition": told_condition(s.cond), "handler": _function(_handler(s))},
@@ -371,18 +353,18 @@ DESCRIBED: Mapping[type[Statement[Any, Any, Any]], Kind] = {
     ),
     Saga: Kind(_nothing, lambda node, s: _line(node), Drawn.GUARD, lambda node, s: [f"saga: {node.name}"]),
     Parallel: Kind(
-        lambda node, s: _join_details(s),
-        lambda node, s: _line(node, *_join_words(s), _kept(s.into)),
+        lambda node, s: join_details(s),
+        lambda node, s: _line(node, *unusual_rules(s), _kept(s.into)),
         Drawn.FORK,
         lambda node, s: [f"parallel: {node.name}"],
         join=_join_label,
     ),
     Branch: Kind(_nothing, lambda node, s: _line(node), Drawn.BRANCH, thread=lambda node, s: f"branch {node.name}"),
     Map: Kind(
-        lambda node, s: _items(node, s) | {"key": told(s.key), "max_concurrency": s.max_concurrency} | _join_details(s),
+        lambda node, s: _items(node, s) | {"key": told(s.key), "max_concurrency": s.max_concurrency} | join_details(s),
         _map_line,
         Drawn.FORK,
-        lambda node, s: [f"map: {node.name}", *_lines(_at_once(s))],
+        lambda node, s: [f"map: {node.name}", *_lines(at_once(s))],
         thread=lambda node, s: f"each of {node.name}",
         join=_join_label,
     ),

@@ -10,16 +10,15 @@ machine's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from pydantic_core import to_jsonable_python
-
-from flowstmt.core.events import NEEDS_TEARDOWN
+from flowstmt.core.events import NEEDS_TEARDOWN, open_event
 from flowstmt.core.exits import pending_exit
 from flowstmt.core.nodes import STARTERS, Compensation, Node, RunEnd
+from flowstmt.core.open_waits import open_waits
 from flowstmt.core.recovery import Saga
 from flowstmt.core.state import (
     ENDED,
@@ -31,144 +30,26 @@ from flowstmt.core.state import (
     WAITING_EVENT,
     WAITING_TIME,
     CallbackRequest,
-    ErrorInfo,
     State,
     Thread,
 )
 from flowstmt.core.statements import Join, On, Sleep, Step, Timeout, WaitFor
-from flowstmt.describe.payloads import Schema, schemas_of
+from flowstmt.core.waits import Every
+from flowstmt.describe.payloads import schemas_of
+from flowstmt.describe.possibilities import (
+    Legal,
+    LegalAction,
+    LegalCallback,
+    LegalCondition,
+    LegalMove,
+    LegalOutside,
+    LegalTimer,
+)
 from flowstmt.describe.subjects import Subject
 from flowstmt.describe.wording import called
 from flowstmt.run import Run
 
-__all__ = [
-    "Legal",
-    "LegalAction",
-    "LegalCallback",
-    "LegalCondition",
-    "LegalMove",
-    "LegalOutside",
-    "LegalTimer",
-    "legal",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class LegalCallback:
-    """A callback that would be taken; ``request`` names this very stop, ready for ``handle_callback``.
-
-    Its ``setup_data`` is what the event's ``setup`` returned.
-    """
-
-    event: str
-    wait: str
-    thread_id: str
-    pc: int
-    birth: str
-    payload: Schema
-    payload_required: bool
-    output: Schema
-    request: CallbackRequest
-
-
-@dataclass(frozen=True, slots=True)
-class LegalTimer:
-    """An instant that a thread waits for: ``type`` is Timeout, Sleep, or Retry for the next attempt at what has failed.
-
-    ``due_at`` is None for a Timeout that the Wait has gained since the thread got there: its time begins at the next resume.
-    A Retry says which ``attempt`` will be made, and the ``error`` of the last one.
-    """
-
-    type: str
-    name: str
-    wait: str | None
-    thread_id: str
-    due_at: datetime | None
-    is_due: bool
-    attempt: int | None = None
-    error: ErrorInfo | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LegalCondition:
-    """What a thread waits for at a WaitFor (``condition`` is its name), or until ``threads`` have ended: those that still live.
-
-    For threads it waits at a ``Join``, a ``Parallel`` or a ``Map``, at a ``Saga`` whose threads end before it is undone, or, as
-    ``main``, at the end of the run (``type`` is End).
-    """
-
-    type: str
-    name: str
-    thread_id: str
-    condition: str | None
-    threads: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LegalAction:
-    """An action, the handler of a WaitFor, or what undoes a step (``type`` is Compensation), that ``resume`` would run."""
-
-    type: str
-    name: str
-    thread_id: str
-    action: str
-    concurrent: bool
-    pc: int
-    birth: str
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class LegalMove:
-    """A thread that ``resume`` would let go on: from the beginning, past ``position``, or by way of ``event``.
-
-    ``leaving`` says that it does not go on, but out: for a failure, a cancellation ...
-    """
-
-    thread_id: str
-    position: str
-    event: str | None
-    leaving: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LegalOutside:
-    """A setup or teardown that ``resume`` would call."""
-
-    type: str
-    event: str
-    wait: str
-    thread_id: str
-    due_at: datetime | None
-    error: ErrorInfo | None
-
-
-@dataclass(frozen=True, slots=True)
-class Legal:
-    """What may happen to a run at the instant ``now``.
-
-    ``callbacks`` are those that would be taken, whatever their handlers and payloads say. ``timers`` and ``conditions`` are
-    what parked threads wait for. ``actions`` (whose turn is next first), ``moves`` and ``outside`` are what ``resume`` would
-    do by itself. Of a run that is over, nothing but teardowns can be left; of one that is paused, nothing but what its threads
-    wait for is told.
-    """
-
-    run_id: str
-    status: str
-    revision: int
-    now: datetime
-    wake_at: datetime | None
-    callbacks: tuple[LegalCallback, ...] = ()
-    timers: tuple[LegalTimer, ...] = ()
-    conditions: tuple[LegalCondition, ...] = ()
-    actions: tuple[LegalAction, ...] = ()
-    moves: tuple[LegalMove, ...] = ()
-    outside: tuple[LegalOutside, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON: instants are texts, requests what ``CallbackRequest(**...)`` takes."""
-        found: dict[str, Any] = to_jsonable_python(self)
-        return found
+__all__ = ["legal"]
 
 
 def legal(workflow: Any, state: State, now: datetime | None = None) -> Legal:
@@ -181,7 +62,7 @@ def legal(workflow: Any, state: State, now: datetime | None = None) -> Legal:
     Neither object is changed, and none of the workflow's conditions, actions or handlers is called. Raises ``DefinitionError``,
     ``StateError`` and ``PositionError`` as ``resume`` does.
 
-    >>> from collections.abc import Iterable
+    >>> from collections.abc import Iterable, Iterator
     from dataclasses import dataclass, replace
     >>> from flowstmt import On, State, Wait, legal, resume
     >>> @dataclass
@@ -222,25 +103,17 @@ class _Reader:
         state = self.state
         over, paused = state.status in OVER, state.status is RUN_PAUSED
         threads = [] if over else [thread for thread in state.threads if thread.status is not ENDED]
-        waiting = [thread for thread in threads if thread.status is WAITING_EVENT]
-        parked = [thread for thread in threads if thread.status is WAITING_CONDITION]
-        living = _Living(threads if parked else [])
+        waits = any(thread.status is WAITING_CONDITION for thread in threads)
+        living = _Living(threads if waits else [])
         return Legal(
             state.run_id,
             str(state.status),
             state.revision,
             self.now,
             state.wake_at,
-            tuple(
-                [
-                    self._callback(thread, node)
-                    for thread in (() if paused else waiting)
-                    for node in self._events(thread)
-                    if node.kind is On
-                ]
-            ),
+            tuple([callback for thread in (() if paused else threads) for callback in self._callbacks(thread)]),
             tuple([timer for thread in threads for timer in self._timers(thread)]),
-            tuple([self._condition(thread, living) for thread in parked]),
+            tuple([condition for thread in threads for condition in self._conditions(thread, living)]),
             () if over or paused else tuple([self._action(thread) for thread in self.machine.executing()]),
             tuple([_move(thread) for thread in (() if paused else threads) if thread.status is RESUMING]),
             tuple([outside for thread in (() if paused else state.threads) for outside in _outside(thread)]),
@@ -249,13 +122,21 @@ class _Reader:
     def _events(self, thread: Thread) -> list[Node]:
         return self.by_name[thread.position].children
 
-    def _callback(self, thread: Thread, node: Node) -> LegalCallback:
+    def _callbacks(self, thread: Thread) -> Iterator[LegalCallback]:
+        for wait in open_waits(self.by_name, thread):
+            for node in wait.children:
+                if node.kind is On:
+                    yield self._callback(thread, wait, node)
+
+    def _callback(self, thread: Thread, wait: Node, node: Node) -> LegalCallback:
         schemas = self.schemas.get(node.index)
         if schemas is None:
             schemas = self.schemas[node.index] = schemas_of(self.subject, node).to_json()
-        datas = (event.request.setup_data for event in thread.events if event.name == node.name and event.status is SET_UP)
-        request = CallbackRequest(node.name, thread.id, thread.pc, thread.birth, self.state.run_id, next(datas, None))
-        return LegalCallback(node.name, thread.position, thread.id, thread.pc, thread.birth, **schemas, request=request)
+        event = open_event(thread, node)
+        pc = thread.pc if event is None or event.request.pc is None else event.request.pc
+        data = event.request.setup_data if event is not None and event.status is SET_UP else None
+        request = CallbackRequest(node.name, thread.id, pc, thread.birth, self.state.run_id, data)
+        return LegalCallback(node.name, wait.name, thread.id, pc, thread.birth, **schemas, request=request)
 
     def _timers(self, thread: Thread) -> list[LegalTimer]:
         if thread.status is WAITING_TIME:
@@ -265,19 +146,31 @@ class _Reader:
             return [replace(again, attempt=thread.attempt, error=thread.error)]
         if thread.status is not WAITING_EVENT:
             return []
-        due = {event.name: event.due_at for event in thread.events if event.status is SET_UP}
-        timeouts = [node for node in self._events(thread) if node.kind is Timeout]
-        return [self._timer("Timeout", node.name, thread.position, thread, due.get(node.name)) for node in timeouts]
+        timers = [
+            (node, open_event(thread, node)) for node in self._events(thread) if node.kind is Timeout or node.kind is Every
+        ]
+        return [
+            self._timer(node.kind.__name__, node.name, thread.position, thread, None if event is None else event.due_at)
+            for node, event in timers
+        ]
 
     def _timer(self, kind: str, name: str, wait: str | None, thread: Thread, due_at: datetime | None) -> LegalTimer:
         return LegalTimer(kind, name, wait, thread.id, due_at, due_at is not None and due_at <= self.now)
 
-    def _condition(self, thread: Thread, living: _Living) -> LegalCondition:
+    def _conditions(self, thread: Thread, living: _Living) -> list[LegalCondition]:
+        if thread.status is WAITING_CONDITION:
+            return [self._parked(thread, living)]
+        asks = self.by_name[thread.position].asks if thread.status is WAITING_EVENT else []
+        return [LegalCondition("When", node.name, thread.id, self._asked(node), (), thread.position) for node in asks]
+
+    def _asked(self, node: Node) -> str | None:
+        cond = self.machine.values[node.index].cond
+        return called(cond) if callable(cond) else None
+
+    def _parked(self, thread: Thread, living: _Living) -> LegalCondition:
         node = self.by_name[thread.position]
         if node.kind is WaitFor:
-            statement = self.machine.values[node.index]
-            cond = called(statement.cond) if callable(statement.cond) else None
-            return LegalCondition("WaitFor", node.name, thread.id, cond, ())
+            return LegalCondition("WaitFor", node.name, thread.id, self._asked(node), ())
         if node.kind is Join:
             threads = living.named(node.go_names.values())
         elif node.kind is RunEnd:

@@ -67,6 +67,7 @@ class Mark:
         is_ending: Whether it is ``main``, past its end.
         exit: What it is leaving for.
         branches: How far the Parallel or Map has come at which it stands.
+        taken: The events of callbacks that it has taken and will act upon when it is back at its Wait.
     """
 
     thread_id: str
@@ -83,6 +84,7 @@ class Mark:
     is_ending: bool
     exit: Exit | None
     branches: Branches | None
+    taken: tuple[str, ...]
 
     def phrases(self) -> list[str]:
         """What a person wants to know beyond where it stands."""
@@ -92,6 +94,8 @@ class Mark:
             found.append(f"{self.said_attempt()}{at} after {said_error(self.error)}")
         if self.branches is not None:
             found.append(str(self.branches))
+        if self.taken:
+            found.append(f"then {', '.join(self.taken)}")
         doing = self.doing()
         if doing is not None:
             found.append(doing if self.exit is None else f"{doing} because of {said_exit(self.exit)}")
@@ -175,6 +179,7 @@ def _marked(subject: Subject, thread: Thread) -> tuple[Place, Mark]:
         begun and node.kind is RunEnd,
         exit_,
         None if book is None else Branches(*[book[key] for key in ("count", "next", "live", "succeeded", "failed")]),
+        tuple([name for frame in thread.frames for name in (frame.data or {}).get("then", ())]),
     )
     index = node.index if thread.event is None else node.by_event[thread.event].index
     return (index, begun), mark

@@ -1,8 +1,9 @@
 """Where an arrow of a picture leads: the links of the program, from box to box.
 
 Theory: most links are arrows as they are. What is between two boxes and is none itself is passed by: the end of a frame, the
-end of a finally. A jump or a Return on whose way there are finallys leads to the first of them; from the end of that it goes
-on to the next, and at last to where it was bound for. The tree says which these are, by the rules of ``unwinding.py``.
+end of a finally, the way back to a Wait. A jump or a Return on whose way there are finallys leads to the first of them; from
+the end of that it goes on to the next, and at last to where it was bound for. The tree says which these are, by the rules of
+``unwinding.py``.
 
 A box is called by a letter and the index of its statement: ``n`` the statement itself, ``b`` the beginning of the thread that
 it starts, ``e`` the end of that, ``j`` where its threads meet again, ``f`` the end of its finally; ``start`` and ``done`` are
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from flowstmt.core.fanout import Branch, Map
-from flowstmt.core.nodes import End, FinallyEnd, Leave, Node, Unwind
+from flowstmt.core.nodes import Back, End, FinallyEnd, Leave, Node, Unwind
 from flowstmt.core.recovery import Finally, Try
 from flowstmt.core.statements import Break, Continue, Return
 
@@ -80,7 +81,7 @@ class Ways:
         """Where a link leads that begins at (or inside of) a statement; None is the beginning of main."""
         passes: list[int] = []
         while True:
-            if link.kind is Leave:
+            if link.kind is Leave or link.kind is Back:
                 link = link.next
             elif link.kind is Unwind:
                 assert link.parent is not None  # it was made with its jump

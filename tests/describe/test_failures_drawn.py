@@ -14,6 +14,7 @@ from flowstmt import (
     Branch,
     Break,
     Continue,
+    Every,
     Fail,
     For,
     ForEach,
@@ -33,6 +34,7 @@ from flowstmt import (
     Step,
     Try,
     Wait,
+    When,
     describe,
     dump,
     handle_callback,
@@ -304,6 +306,43 @@ def test_a_return_of_a_branch_goes_through_its_finally_to_the_join():
     chart = drawn(Parallel("p", Branch("a", Try("t", Return(1)).finally_(step("x")))))
     assert ("Return 1", "", "finally: t") in chart.ways()
     assert chart.dotted_words["f4", "j0"] == ["its end", "Return"]
+
+
+# --- cases that stay ---
+
+
+def test_what_stays_leads_back_to_its_wait():
+    tree = S(
+        For(
+            "l",
+            Wait(
+                "w",
+                Every("remind", HOUR, step("mail")),
+                Every("look", lambda: HOUR),
+                On("change", None, step("note"), If("enough", True, Break()), stay=True),
+                On("done", None, Break()),
+                When("full", True, step("close"), Break()),
+            ),
+        ),
+        step("after"),
+    )
+    chart = drawn(tree)
+    assert chart.ways() == {
+        ("definition", "", "loop: l"),
+        ("loop: l", "", "wait: w"),
+        ("remind", "", "mail"),
+        ("mail", "", "wait: w"),
+        ("look", "", "wait: w"),
+        ("change", "", "note"),
+        ("note", "", "enough?"),
+        ("enough?", "yes, Break", "after"),
+        ("enough?", "no", "wait: w"),
+        ("done", "Break", "after"),
+        ("when: full", "", "close"),
+        ("close", "Break", "after"),
+        ("after", "", "end"),
+    }
+    assert set(chart.boxes.values()) >= {"remind\nevery 1 hour", "look\nagain and again", "change\nstays"}
 
 
 # --- runs ---

@@ -423,10 +423,13 @@ class Walker:
 
     def leads(self, chart: Chart, nodes: list[Node], source: str, target: str) -> bool:
         """Whether a way leads from box to box without passing by a place where threads stop."""
-        stops = {f"n{node.index}" for node in nodes if node.kind in STOPS}
+        stays = {node.parent.name for node in nodes if node.stays and node.parent is not None}
+        # From the end of a case that stays a thread goes by its Wait, if a callback has come meanwhile.
+        stops = {f"n{node.index}" for node in nodes if node.kind in STOPS and node.name not in stays}
         apart = {f"n{node.index}" for node in nodes if node.kind in (Go, Parallel, Map)}
         guards = {f"n{node.index}" for node in nodes if node.kind is Try}
-        fails = stops | {f"n{node.index}" for node in nodes if node.kind in (Fail, For)}
+        fails = {f"n{node.index}" for node in nodes if node.kind in STOPS}
+        fails |= {f"n{node.index}" for node in nodes if node.kind in (Fail, For)}
         arrows: dict[str, set[str]] = {}
         for one, _, other in chart.arrows:
             arrows.setdefault(one, set()).add(other)

@@ -13,6 +13,7 @@ import pytest
 from flowstmt import (
     AtLeast,
     Branch,
+    Every,
     Fail,
     Go,
     Map,
@@ -25,8 +26,10 @@ from flowstmt import (
     State,
     Statement,
     Step,
+    Timeout,
     Try,
     Wait,
+    When,
     describe,
     dump,
     handle_callback,
@@ -219,6 +222,7 @@ def test_a_retry_says_when_and_why():
         "undoing": None,
         "leaving": None,
         "branches": None,
+        "taken": [],
     }
     found = checked(shop, state)
     [timer] = found.timers
@@ -431,6 +435,81 @@ def test_a_thread_that_is_told_to_leave_and_has_not_moved_says_what_for():
     main.status, main.due_at, main.attempt, main.error = ThreadStatus.Resuming, None, 1, None
     assert mark(shop, state, "Step charge") == "main (Resuming, leaving because of a cancellation)"
     assert said(checked(shop, state))["moves"] == ["main past charge leaving cancel"]
+
+
+# --- cases that stay ---
+
+
+@dataclass
+class Subscription:
+    over: bool = False
+
+    def definition(self) -> Statement:
+        return Wait(
+            "month",
+            Every("bill", HOUR, Wait("payment", On("paid"), On("change"), Timeout("late", 10 * HOUR))),
+            On("change", None, Step("note", print), stay=True),
+            On("quit"),
+            When("over", self.is_over),
+            When("plainly", self.over),
+        )
+
+    def is_over(self) -> bool:
+        return False
+
+
+def test_cases_that_stay_are_told():
+    assert describe.to_text(Subscription()).splitlines() == [
+        "Subscription",
+        "└─ Wait month",
+        "   ├─ Every bill: 1 hour",
+        "   │  └─ Wait payment",
+        "   │     ├─ On paid",
+        "   │     ├─ On change",
+        "   │     └─ Timeout late: after 10 hours",
+        "   ├─ On change: stays",
+        "   │  └─ Step note: print",
+        "   ├─ On quit",
+        "   ├─ When over: Subscription.is_over",
+        "   └─ When plainly",
+    ]
+    bill, change, _, over, plainly = describe.to_json(Subscription())["definition"]["children"]
+    assert (bill["type"], bill["period"]) == ("Every", {"value": "PT1H"})
+    assert change["stay"] is True
+    assert (over["condition"], plainly["condition"]) == ({"function": "Subscription.is_over"}, {"type": "bool"})
+
+
+def test_a_wait_says_what_it_waits_for_by_itself():
+    work, state = Subscription(), State.new("s-1", "Subscription", START)
+    resume(work, state, now=START)
+    found = checked(work, state)
+    assert [(timer.type, timer.name, timer.due_at) for timer in found.timers] == [("Every", "bill", START + HOUR)]
+    assert [(each.type, each.name, each.wait, each.condition) for each in found.conditions] == [
+        ("When", "over", "month", "Subscription.is_over"),
+        ("When", "plainly", "month", None),
+    ]
+
+
+def test_callbacks_are_taken_while_the_body_of_a_case_that_stays_runs():
+    work, state = Subscription(), State.new("s-1", "Subscription", START)
+    resume(work, state, now=START)
+    resume(work, state, now=START + HOUR)
+    found = checked(work, state)
+    assert [(callback.event, callback.wait) for callback in found.callbacks] == [
+        ("paid", "payment"),
+        ("change", "payment"),
+        ("change", "month"),
+        ("quit", "month"),
+    ]
+    assert found.conditions == ()
+    assert [timer.name for timer in found.timers] == ["late"]
+    outer = found.callbacks[2]
+    for _ in range(2):
+        handle_callback(outer.request, work, state, now=START + HOUR)
+    assert mark(work, state, "Wait payment") == "main (WaitingEvent, then change, change)"
+    assert run_of(work, state)["threads"][0]["taken"] == ["change", "change"]
+    handle_callback(found.callbacks[3].request, work, state, now=START + HOUR)
+    assert [callback.wait for callback in checked(work, state).callbacks] == ["payment", "payment"]
 
 
 # --- every case ---

@@ -96,6 +96,7 @@ def test_each_type_has_its_keys():
         "handler": {"function": "print"},
         "into": "x",
         "via": "a page",
+        "stay": False,
     }
     assert timeout["after"] == {"function": "lambda in test_each_type_has_its_keys"}
     go, join = told(S(Go("g", id=7, arg=[1]), Join("j", "g")))["children"]
