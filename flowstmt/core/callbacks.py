@@ -63,6 +63,8 @@ def _meant(program: Program, state: State, request: CallbackRequest) -> list[tup
 
 def _named(state: State, request: CallbackRequest) -> list[Thread]:
     """The threads that a request may be for."""
+    if request.thread_id is None and request.birth is None:
+        return state.threads
     return [
         thread for thread in state.threads if request.thread_id in (None, thread.id) and request.birth in (None, thread.birth)
     ]

@@ -250,7 +250,10 @@ def is_open(event: WaitEvent, wait: Node | None) -> bool:
 
 def open_event(thread: Thread, node: Node) -> WaitEvent | None:
     """The event of a thread that a case of a Wait stands for; None if the Wait has gained the case since."""
-    return next((event for event in thread.events if event.name == node.name and is_open(event, node.parent)), None)
+    for event in thread.events:
+        if event.name == node.name and is_open(event, node.parent):
+            return event
+    return None
 
 
 def _fired_by(event: WaitEvent) -> str:

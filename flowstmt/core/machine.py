@@ -274,7 +274,9 @@ class Machine(Outcomes):
             for event in thread.events:
                 outside = outside or event.status in TO_DO_NOW
                 # Those of a Wait to which the thread has to come back first wake nobody.
-                if event.status is not SET_UP or (event.wait == thread.position and status is WAITING_EVENT):
+                if event.due_at is not None and (
+                    event.status is not SET_UP or (event.wait == thread.position and status is WAITING_EVENT)
+                ):
                     due.append(event.due_at)
             for instant in due:
                 if instant is not None and (earliest is None or instant < earliest):

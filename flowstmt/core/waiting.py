@@ -131,8 +131,9 @@ class Waiting(Endings):
             self._forget_inside(thread, wait)
             self._frames = [*self._frames, Frame(wait.name, data={**data, "event": case.name})]
             return case.entry
-        # Nothing is open any more, unless the case did stay when it fired.
-        thread.events = self._closed(thread.events, wait, case.name)
+        if thread.events:
+            # Nothing is open any more, unless the case did stay when it fired.
+            thread.events = self._closed(thread.events, wait, case.name)
         return self._decided(thread, wait, case, data) if wait.kind is Approval else case.entry
 
 
