@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import Any
 
 from flowstmt.core.fanout import Branch
-from flowstmt.core.nodes import LOOPS, STARTERS, Node
+from flowstmt.core.nodes import EVENTS, LOOPS, STARTERS, Node
 from flowstmt.core.recovery import Catch, Fail, Finally, Saga, Try
 from flowstmt.core.statements import (
     Break,
@@ -27,10 +27,10 @@ from flowstmt.core.statements import (
     Scope,
     Switch,
     Timeout,
-    Wait,
 )
+from flowstmt.core.waits import Every, When
 
-__all__ = ["Way", "comes_back", "exits", "followers", "in_thread", "same_thread", "ways"]
+__all__ = ["Way", "exits", "followers", "has_cases", "in_thread", "is_choice", "same_thread", "ways"]
 
 Statements = Callable[[Node], Any]
 
@@ -46,8 +46,7 @@ class Way(Enum):
 
 
 _JUMPS = {Break: Way.BREAK, Continue: Way.CONTINUE, Return: Way.RETURN, Fail: Way.FAIL}
-_CHOICES = (If, Switch, Wait)
-_ROWS = (S, Scope, Saga, Case, Default, Catch, Finally, On, Timeout)
+_ROWS = (S, Scope, Saga, Case, Default, Catch, Finally, On, Timeout, Every, When)
 
 
 def ways(node: Node, statement: Statements) -> set[Way]:
@@ -64,13 +63,8 @@ def ways(node: Node, statement: Statements) -> set[Way]:
         inside = exits(node.children, statement)
         endless = kind is For and statement(node).forever and Way.BREAK not in inside
         return (inside - {Way.END, Way.BREAK, Way.CONTINUE}) | (set() if endless else {Way.END})
-    if kind is Wait:
-        return {
-            way
-            for event in node.children
-            for way in ways(event, statement)
-            if way is not Way.END or not comes_back(event, statement)
-        }
+    if has_cases(node):
+        return {way for event in node.children for way in ways(event, statement) if way is not Way.END or not event.stays}
     if kind is Try:
         return _of_try(node, statement)
     return {Way.END}
@@ -102,9 +96,14 @@ def exits(body: list[Node], statement: Statements) -> set[Way]:
     return found | {Way.END}
 
 
-def comes_back(event: Node, statement: Statements) -> bool:
-    """Whether a thread is back at its Wait when it has come to the end of this event's body."""
-    return event.kind.__name__ == "Every" or bool(getattr(statement(event), "stay", False))
+def has_cases(node: Node) -> bool:
+    """Whether a thread waits here for one of the events inside: a Wait, or what is made like one."""
+    return bool(node.children) and node.children[0].kind in EVENTS
+
+
+def is_choice(node: Node) -> bool:
+    """Whether only one of the bodies inside is run, and not one after the other."""
+    return node.kind in (If, Switch) or has_cases(node)
 
 
 def in_thread(node: Node) -> Iterator[Node]:
@@ -125,17 +124,18 @@ def same_thread(node: Node) -> Iterator[Node]:
 def followers(node: Node) -> Iterator[Node]:
     """What comes after a statement in the same thread, one after the other, when each goes on to its end.
 
-    Bodies are left as their end leaves them; that of a loop leads to the loop itself, and there it ends.
+    Bodies are left as their end leaves them; that of a loop leads to the loop itself, that of a case that stays to its Wait,
+    and there it ends.
     """
     while node.kind is not Branch and node.parent is not None:
         parent = node.parent
-        if parent.kind not in _CHOICES:
+        if not is_choice(parent):
             for later in parent.children[parent.children.index(node) + 1 :]:
                 if later.kind is not Catch:
                     yield from _entered(later)
-        if parent.kind in LOOPS:
+        if parent.kind in LOOPS or node.stays:
             yield parent
-        if parent.kind in LOOPS | STARTERS:
+        if parent.kind in LOOPS | STARTERS or node.stays:
             return
         node = parent
 

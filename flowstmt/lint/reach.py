@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from flowstmt.core.fanout import Parallel
 from flowstmt.core.nodes import Node
 from flowstmt.core.recovery import Catch, Fail, Finally, Try
 from flowstmt.core.statements import Break, Continue, For, Return, S
 from flowstmt.lint.findings import Finding
-from flowstmt.lint.flow import Way, ways
+from flowstmt.lint.flow import Way, has_cases, is_choice, ways
 from flowstmt.lint.subjects import Subject
 
 __all__ = ["check_reach"]
-
-_ROWS_APART = ("If", "Switch", "Wait", "Parallel")
 
 
 def check_reach(subject: Subject) -> Iterator[Finding]:
     """The first statement of each row that nothing leads to, and catches that others hide."""
     for node in subject.nodes:
-        if node.kind.__name__ not in _ROWS_APART:
+        if not is_choice(node) and node.kind is not Parallel:
             yield from _behind(subject, [child for child in node.children if child.kind not in (Catch, Finally)])
         if node.kind is Try:
             yield from _hidden(subject, [child for child in node.children if child.kind is Catch])
@@ -55,6 +54,8 @@ def _why(node: Node) -> str:
         return f"{node.label} before it has no condition and no Break"
     if node.kind in (Return, Break, Continue, Fail):
         return f"{node.label} before it leaves"
+    if has_cases(node) and all(event.stays for event in node.children):
+        return f"no case of {node.label} before it ends it"
     return f"every way through {node.label} before it leaves"
 
 

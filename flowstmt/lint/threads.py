@@ -11,9 +11,10 @@ from itertools import pairwise
 
 from flowstmt.core.fanout import Branch, Map, Parallel
 from flowstmt.core.nodes import FANOUT, LOOPS, STARTERS, Node
-from flowstmt.core.statements import Go, If, Join, S, Scope, Step, Switch, Wait
+from flowstmt.core.statements import Go, Join, S, Scope, Step
 from flowstmt.lint.effects import Effects, effects
 from flowstmt.lint.findings import Finding
+from flowstmt.lint.flow import is_choice
 from flowstmt.lint.subjects import Subject
 
 __all__ = ["at_once", "check_threads"]
@@ -63,10 +64,10 @@ def _meanwhile(go: Node) -> Iterator[Node]:
     node = go
     while node.parent is not None and node.kind is not Branch:
         parent = node.parent
-        if parent.kind not in (If, Switch, Wait):
+        if node.stays or not is_choice(parent):
             place = parent.children.index(node)
             later = parent.children[place + 1 :]
-            if parent.kind in LOOPS:
+            if node.stays or parent.kind in LOOPS:
                 later = [*later, *parent.children[: place + 1]]
             for each in later:
                 if _joins(each, go):

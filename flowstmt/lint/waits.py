@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from flowstmt.core.nodes import STARTERS, Node
 from flowstmt.core.recovery import Fail
 from flowstmt.core.statements import Break, Continue, For, Go, If, Join, On, Return, Switch, Timeout, Wait, WaitFor
+from flowstmt.core.waits import Every, When
 from flowstmt.lint.findings import Finding
-from flowstmt.lint.flow import Way, comes_back, followers, in_thread, same_thread, ways
+from flowstmt.lint.flow import Way, followers, has_cases, in_thread, same_thread, ways
 from flowstmt.lint.subjects import Subject
 
 __all__ = ["check_waits"]
@@ -23,12 +24,10 @@ def check_waits(subject: Subject) -> Iterator[Finding]:
     joined = {name for node in subject.nodes if node.kind is Join for name in node.go_names.values()}
     alone = not any(node.kind in STARTERS for node in subject.nodes)
     for node in subject.nodes:
-        if node.kind is Wait:
-            if _holds_up(node, joined) and not any(_by_time(subject, event) for event in node.children):
-                yield _endless(subject, node)
-            yield from _fallen_through(subject, node)
-        elif node.kind.__name__ == "Approval" and subject.statement(node).timeout is None and _holds_up(node, joined):
+        if has_cases(node) and _holds_up(node, joined) and not any(_by_time(subject, event) for event in node.children):
             yield _endless(subject, node)
+        if node.kind is Wait:
+            yield from _fallen_through(subject, node)
         elif node.kind is WaitFor and alone:
             yield subject.finding(
                 "FS102",
@@ -39,10 +38,7 @@ def check_waits(subject: Subject) -> Iterator[Finding]:
 
 
 def _endless(subject: Subject, node: Node) -> Finding:
-    if node.kind is Wait:
-        cure = "Give it a Timeout that says what happens then"
-    else:
-        cure = "Give it a timeout= that says how long, and .expired(...) if that should not be a failure"
+    cure = f"Give it a {'Timeout that says what happens then' if node.kind is Wait else 'timeout='}"
     return subject.finding("FS101", node, "nothing but somebody outside ends it: if nobody does, the run waits for ever", cure)
 
 
@@ -59,15 +55,13 @@ def _holds_up(node: Node, joined: set[str]) -> bool:
 def _by_time(subject: Subject, event: Node) -> bool:
     if event.kind is Timeout:
         return True
-    return event.kind.__name__ == "Every" and bool(ways(event, subject.statement) - {Way.END})
+    return event.kind is Every and bool(ways(event, subject.statement) - {Way.END})
 
 
 def _fallen_through(subject: Subject, wait: Node) -> Iterator[Finding]:
     # Somebody's answer has to lead there as well, and be no matter of course: an event that is left by a jump of its own
     # says what it leads to.
-    answered = any(
-        event.kind is On and not comes_back(event, subject.statement) and not _jumps(event) for event in wait.children
-    )
+    answered = any(event.kind in (On, When) and not event.stays and not _jumps(event) for event in wait.children)
     following = next(followers(wait), None)
     if not answered or following is None or not _goes_on_regardless(subject, following):
         return

@@ -264,7 +264,7 @@ class Peeping:
     @property  # type: ignore[misc] # what For asks its condition for
     def __class__(self) -> type[Any]:
         frame = sys._getframe(1)
-        for event, value in (("line", None), ("call", None), ("return", LONGER), ("return", LONGER)):
+        for event, value in (("line", None), ("call", None), ("call", None), ("return", LONGER), ("return", LONGER)):
             self.sites.note(frame, event, value)
         return bool
 

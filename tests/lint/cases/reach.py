@@ -18,6 +18,8 @@ class Order:
             Go("f", Wait("w", On("p", Return()), Timeout("t", DAY, Return())), Step("after wait", noop)),  # -> FS401
             Go("g", S(For("ever", Step("in ever", noop), ForEach("each", [1], Step("in each", noop), Break()))),
                 Step("after ever", noop)),  # -> FS401
+            Go("i", Wait("v", On("q", stay=True), Every("r", DAY)),
+                Step("after cases that stay", noop)),  # -> FS401
             For("h",  # -> FS401
                 Step("once", noop), Break(), *[Break()]),
             Return(),
@@ -42,6 +44,7 @@ class Order:
             For("while", self.n, Step("work once", noop), Return()),
             ForEach("each", [1], Return()),
             Wait("w", On("p", Return()), Timeout("t", DAY)),
+            Wait("v", On("q", stay=True), Every("r", DAY), When("s", self.n), Timeout("x", DAY, Return())),
             Go("thread", Return("done")),
             Return(),
             S(),

@@ -61,6 +61,19 @@ class Inside:
         self.rest: list[str] = []
 
 @dataclass
+class Reminding:
+    sent: str = ""
+    def definition(self):
+        return S(
+            Wait(
+                "payment",
+                On("paid", into="sent"),  # -> FS301
+                Every("remind", DAY, Go("mail", Step("send", noop, into="sent"), id="1")),
+                Timeout("late", DAY, Return()),
+            ),
+        )
+
+@dataclass
 class OnACopy:
     n: int = 0
     def definition(self):

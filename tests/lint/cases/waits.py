@@ -27,6 +27,23 @@ class Order:
     def definition(self):
         return Wait("payment", On("paid"), Timeout("late", DAY, Return("cancelled")))
 """,
+    "a wait that only reminds, or asks": """
+@dataclass
+class Order:
+    paid: int = 0
+    def definition(self):
+        return S(
+            Wait("payment", On("paid"), On("note", stay=True), Every("remind", DAY, Step("mail", noop))),  # -> FS101
+            Wait("again", When("is paid", self.paid), On("cancel", Return())),  # -> FS101
+        )
+""",
+    "a wait that a reminder ends": """
+@dataclass
+class Order:
+    mails: int = 0
+    def definition(self):
+        return Wait("payment", On("paid"), Every("remind", DAY, Step("mail", noop), If("enough", self.mails, Return())))
+""",
     "a wait in a thread that somebody joins": """
 @dataclass
 class Order:
@@ -95,6 +112,15 @@ class InClassStyle:
         return S(Wait("payment", On("paid", noop), Timeout("late", lambda w: DAY)), Return(value="paid"))  # -> FS103
 
 @dataclass
+class ByCondition:
+    paid: int = 0
+    def definition(self):
+        return S(
+            Wait("payment", When("is paid", self.paid), Timeout("late", DAY)),  # -> FS103
+            Step("ship", noop),
+        )
+
+@dataclass
 class BeforeALoop:
     def definition(self):
         return S(
@@ -116,6 +142,9 @@ class Order:
             Wait("fifth", On("done", Go("thread", Step("ship it", noop)), Return("shipped")), Timeout("late", DAY)),
             Step("refund", noop),
             For("while", self.paid, Wait("sixth", On("paid"), Timeout("late", DAY, If("c", self.paid, Break())))),
+            Wait("open", On("ask", Wait("answer", On("yes"), Timeout("no", DAY)), stay=True), Timeout("over", DAY)),
+            Wait("eighth", On("note", stay=True), Every("remind", DAY), Timeout("late", DAY)),
+            Step("go on", noop),
             Wait("seventh", On("ok"), Timeout("late", DAY)),
             Return(self.paid),
         )
