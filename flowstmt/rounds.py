@@ -483,6 +483,10 @@ def _set_up_or_tear_down(run: Run, thread: Thread, event: WaitEvent) -> Asks:
             f"flowstmt: conditions were asked again after the {kind} of event {event.name!r} of Wait {event.wait!r}, which may "
             "have changed what they look at"
         )
-    yield from run.checkpoint(AFTER_SETUP if setting_up else AFTER_TEARDOWN, run.clock(), thread)
+    now = run.clock()
+    machine.checkpoint(now)
+    if stuck is not None:
+        run.state.wake_at = now  # all threads are parked, but not for good: whoever looks for runs that are due has to find it
+    yield from run.saving(AFTER_SETUP if setting_up else AFTER_TEARDOWN, now, thread)
     if stuck is not None:
         raise stuck

@@ -40,6 +40,7 @@ from flowstmt import (
 )
 from flowstmt.core.state import State
 from flowstmt.testing import START, Advance, Callback, Harness, explore
+from tests.core.orders import workflow
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -820,3 +821,19 @@ def test_a_teardown_still_to_be_done_when_the_next_wait_ends_knows_whether_its_e
     disk.callback("b")
     disk.resume()
     assert world.calls == [("setup", "a"), ("teardown", "a", "a is open", True)]
+
+
+def test_a_run_whose_condition_raises_after_a_setup_is_due_at_once():
+    class Breaks:
+        def __init__(self, work: Any) -> None:
+            self.work = work
+
+        def setup(self, request: CallbackRequest) -> None:
+            self.work.kept = 0
+
+    tree = lambda w: S(Go("g", WaitFor("c", lambda: 1 / w.kept > 2)), Wait("w", On("e", via=Breaks(w))))  # noqa: E731
+    work, state = workflow(tree)(kept=1), State.new("run-1", "Order", START)
+    with pytest.raises(StepError, match="division by zero"):
+        resume(work, state, now=START)
+    assert state.status == "Waiting"
+    assert state.wake_at == START
