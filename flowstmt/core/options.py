@@ -83,7 +83,7 @@ def step(
     """
 
     def keep(function: FunctionT) -> FunctionT:
-        options = StepOptions(into, retry, timeout, compensate, concurrent, _name(function))
+        options = StepOptions(into, retry, timeout, compensate, concurrent, getattr(function, "__qualname__", quoted(function)))
         try:
             # What a class hands out is the function inside of a staticmethod or classmethod.
             setattr(getattr(function, "__func__", function), _KEPT_AS, options)
@@ -134,16 +134,11 @@ def _compensation(options: StepOptions, owner: Any, workflow: Any) -> Any:
 
 def _bound(call: Any, options: StepOptions, owner: Any) -> Any:
     """A function of the same class as the action, bound to what that is bound to."""
+    name = getattr(call, "__qualname__", None)
     bind = getattr(type(call), "__get__", None)
-    if bind is None or _around(_name(call)) != _around(options.name):
+    if bind is None or not isinstance(name, str) or _around(name) != _around(options.name):
         return call
     return bind(call, owner, type(owner)) if owner is not None else getattr(call, "__func__", call)
-
-
-def _name(function: Any) -> str:
-    """The full name of a function, or what it is where it has none."""
-    name = getattr(function, "__qualname__", None)
-    return name if isinstance(name, str) else f"{type(function).__name__}.?"
 
 
 def _around(name: str) -> str:

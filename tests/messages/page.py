@@ -5,13 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.messages import callbacks, controlling, deadlines, definitions, describing, documents, linting, runs, testing
+from tests.messages import (
+    callbacks,
+    controlling,
+    deadlines,
+    definitions,
+    describing,
+    documents,
+    linting,
+    runs,
+    step_options,
+    testing,
+)
 from tests.messages.rows import Provoked, Table, provoke
 
 PAGE = Path(__file__).with_name("messages.txt")
 
 TABLES: list[Table] = [
     *definitions.TABLES,
+    *step_options.TABLES,
     *documents.TABLES,
     *runs.TABLES,
     *deadlines.TABLES,
