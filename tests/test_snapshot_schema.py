@@ -81,6 +81,11 @@ def branches() -> dict[str, Any]:
     }
 
 
+def approval() -> dict[str, Any]:
+    answer = {"who": "ann", "comment": "", "approved": True, "at": NOW}
+    return {"approvers": ["ann"], "answers": [answer], "then": ["approve"], "event": "remind", "decided": "approve"}
+
+
 def step() -> dict[str, Any]:
     """Which step it was, in a record and in a note."""
     return {"step": "charge", "thread": "main", "birth": BIRTH, "pc": 2}
@@ -118,6 +123,7 @@ def full() -> dict[str, Any]:
             {"statement": "saga", "index": 0, "exit": failure(), "data": {"saga": BIRTH}},
             {"statement": "around", "index": 0, "data": {"event": "a", "then": ["b", "a"], "decided": "b"}},
             {"statement": "map", "index": 0, "data": branches()},
+            {"statement": "ok", "index": 0, "data": approval()},
         ],
     }
     napping = {
@@ -287,6 +293,8 @@ def test_a_snapshot_with_every_key_fits() -> None:
         ("OpenWait", [main["frames"][2]["data"]]),
         ("Branches", [main["frames"][3]["data"]]),
         ("BranchError", main["frames"][3]["data"]["errors"]),
+        ("Approval", [main["frames"][4]["data"]]),
+        ("Answer", main["frames"][4]["data"]["answers"]),
         ("Record", state["undo"]),
         ("Note", state["notes"]),
     ]
@@ -368,6 +376,8 @@ MISFITS: list[tuple[str, str, Any]] = [
     ("a catch without its place", "state.threads.0.frames.1.exit.catch.case", ...),
     ("a saga without its mark", "state.threads.0.frames.1.data.saga", "trip"),
     ("a Wait around without its case", "state.threads.0.frames.2.data.event", ...),
+    ("an approval by nobody", "state.threads.0.frames.4.data.approvers", []),
+    ("an answer of nobody", "state.threads.0.frames.4.data.answers.0.who", ...),
     ("branches without a count", "state.threads.0.frames.3.data.live", ...),
     ("a join that is met by nothing", "state.threads.0.frames.3.data.met", False),
     ("a branch without its key", "state.threads.0.frames.3.data.errors.0.branch", ...),

@@ -90,6 +90,9 @@ class _Chart:
         self.state = state
         self.arrows: list[Arrow] = []
         self.manners = {node.index: DESCRIBED[node.kind].manner(subject.values[node.index]) for node in self.nodes}
+        values = subject.values
+        failing = [case for node in self.nodes for case in DESCRIBED[node.kind].fails(node, values[node.index])]
+        self.failing = {case.index for case in failing}
         self.ways = Ways(self.nodes)
         self.jumps = Jumps(subject.root, self.manners, self.ways)
         self._connect()
@@ -155,7 +158,8 @@ class _Chart:
         # Those at a fork wait where its threads meet again.
         marks = [] if manner is Drawn.FORK else self.marks.at(node.index)
         lost = ["✗ not undone"] if self.marks.not_undone.get(node.index) else []
-        words = label([*lines, *lost, *_marked(marks)], NARROW if manner is Drawn.CHOICE else WIDTH)
+        fails = ["a failure"] if node.index in self.failing else []
+        words = label([*lines, *fails, *lost, *_marked(marks)], NARROW if manner is Drawn.CHOICE else WIDTH)
         unreached = "" if f"n{node.index}" in self.reached else ":::unreached"
         style = ":::failed" if lost else ":::here" if marks else unreached
         return f'n{node.index}{opening}"{words}"{closing}{style}'
@@ -252,7 +256,8 @@ class _Chart:
             self._dotted(f"n{node.index}", f"n{event.index}")
 
     def _event(self, node: Node) -> None:
-        self._into(node, f"n{node.index}")
+        if node.index not in self.failing:
+            self._into(node, f"n{node.index}")
 
     def _guard(self, node: Node) -> None:
         self._into(node, f"n{node.index}")

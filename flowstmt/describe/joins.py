@@ -1,24 +1,36 @@
-"""When a Parallel or a Map goes on, as JSON and as words."""
+"""When a Parallel, a Map or an Approval goes on, as JSON and as words."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flowstmt.core.fanout import ANY, AtLeast, Map, Parallel, Percent
+from flowstmt.core.fanout import ANY, AtLeast, JoinRule, Map, Parallel, Percent
 from flowstmt.describe.wording import into
 
-__all__ = ["at_once", "join_details", "join_rules", "unusual_rules"]
+__all__ = ["at_once", "join_details", "join_rules", "said_rule", "told_rule", "unusual_rules"]
 
 
 def join_details(statement: Parallel | Map) -> dict[str, Any]:
     """When it goes on, as JSON."""
     join, tolerate = statement.join, statement.tolerate
     return {
-        "join": {"at_least": join.count} if isinstance(join, AtLeast) else "ALL",
+        "join": told_rule(join),
         "tolerate": {"percent": tolerate.share} if isinstance(tolerate, Percent) else tolerate,
         "fail_fast": statement.fail_fast,
         "into": into(statement.into),
     }
+
+
+def told_rule(rule: JoinRule) -> str | dict[str, int]:
+    """How many are needed, as JSON."""
+    return {"at_least": rule.count} if isinstance(rule, AtLeast) else "ALL"
+
+
+def said_rule(rule: JoinRule) -> str:
+    """How many are needed, as words."""
+    if not isinstance(rule, AtLeast):
+        return "all"
+    return "any" if rule == ANY else f"at least {rule.count}"
 
 
 def join_rules(statement: Parallel | Map) -> list[str]:
@@ -26,8 +38,7 @@ def join_rules(statement: Parallel | Map) -> list[str]:
     join, tolerate = statement.join, statement.tolerate
     share = f"{tolerate.share:g} %" if isinstance(tolerate, Percent) else str(tolerate or "")
     if isinstance(join, AtLeast):
-        needed = "any" if join == ANY else f"at least {join.count}"
-        rule = f"{needed}, {share} may fail" if share else needed
+        rule = f"{said_rule(join)}, {share} may fail" if share else said_rule(join)
     else:
         rule = f"all but {share}" if share else "all"
     return [rule] if statement.fail_fast else [rule, "fails when all have ended"]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from flowstmt.core.approvals import Approval
 from flowstmt.core.events import via_of
 from flowstmt.core.fanout import Branch, Map, Parallel
 from flowstmt.core.nodes import Node
@@ -39,7 +40,8 @@ from flowstmt.core.statements import (
     WaitFor,
 )
 from flowstmt.core.waits import Every, When
-from flowstmt.describe.joins import at_once, join_details, join_rules, unusual_rules
+from flowstmt.describe.approvals import approval_details, approval_words, failing_cases
+from flowstmt.describe.joins import at_once, join_details, join_rules, said_rule, unusual_rules
 from flowstmt.describe.manners import Drawn, Kind
 from flowstmt.describe.wording import (
     called,
@@ -143,7 +145,7 @@ def _step_details(node: Node, statement: Step) -> dict[str, Any]:
     return {
         "action": told(statement.action),
         "into": into(statement.into),
-        "concurrent": bool(statement.concurrent),
+        "concurrent": node.concurrent,
         "retry": told_retry(statement.retry),
         "timeout": told(statement.timeout),
         "compensate": told(statement.compensate),
@@ -156,7 +158,7 @@ def _step_line(node: Node, statement: Step) -> str:
         node,
         called(statement.action),
         _kept(statement.into),
-        "concurrent" * bool(statement.concurrent),
+        "concurrent" * node.concurrent,
         *_limits(statement),
         None if undo is None else f"undone by {called(undo)}",
     )
@@ -166,7 +168,7 @@ def _step_label(node: Node, statement: Step) -> list[str]:
     undo = statement.compensate
     return [
         node.name,
-        *_lines(_kept_briefly(statement.into), "concurrent" * bool(statement.concurrent)),
+        *_lines(_kept_briefly(statement.into), "concurrent" * node.concurrent),
         *_limits(statement),
         *_lines(None if undo is None else f"undo: {_brief(undo, 'a function')}"),
     ]
@@ -306,6 +308,13 @@ DESCRIBED: Mapping[type[Statement[Any, Any, Any]], Kind] = {
         _on_line,
         Drawn.EVENT,
         _on_label,
+    ),
+    Approval: Kind(
+        approval_details,
+        lambda node, s: _line(node, *approval_words(node, s)),
+        Drawn.WAIT,
+        lambda node, s: [f"approval: {node.name}", said_rule(s.need), *_lines(_kept_briefly(s.into))],
+        fails=failing_cases,
     ),
     Timeout: Kind(
         lambda node, s: {"after": told(s.after)},

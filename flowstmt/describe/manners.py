@@ -69,6 +69,8 @@ class Kind:
     """The word at the arrow that leads into its body."""
     past: Callable[[Node, Any], str | None] = lambda node, statement: ""
     """The word at the arrow that passes its body by; None if there is no such way."""
+    fails: Callable[[Node, Any], list[Node]] = lambda node, statement: []
+    """Those of its cases that are failures."""
     thread: Callable[[Node, Any], str] = lambda node, statement: f"thread {node.name}"
     """What the box says in which the thread begins that it starts."""
     join: Callable[[Node, Any], list[str]] = lambda node, statement: []

@@ -67,6 +67,7 @@ class Mark:
         is_ending: Whether it is ``main``, past its end.
         exit: What it is leaving for.
         branches: How far the Parallel or Map has come at which it stands.
+        missing: The approvers who have not answered the Approval at which it stands, or to which it will come back.
         taken: The events of callbacks that it has taken and will act upon when it is back at its Wait.
     """
 
@@ -84,6 +85,7 @@ class Mark:
     is_ending: bool
     exit: Exit | None
     branches: Branches | None
+    missing: tuple[str, ...]
     taken: tuple[str, ...]
 
     def phrases(self) -> list[str]:
@@ -94,6 +96,8 @@ class Mark:
             found.append(f"{self.said_attempt()}{at} after {said_error(self.error)}")
         if self.branches is not None:
             found.append(str(self.branches))
+        if self.missing:
+            found.append(f"missing {', '.join(self.missing[:FEW])}{' and others' if len(self.missing) > FEW else ''}")
         if self.taken:
             found.append(f"then {', '.join(self.taken)}")
         doing = self.doing()
@@ -179,10 +183,19 @@ def _marked(subject: Subject, thread: Thread) -> tuple[Place, Mark]:
         begun and node.kind is RunEnd,
         exit_,
         None if book is None else Branches(*[book[key] for key in ("count", "next", "live", "succeeded", "failed")]),
+        _missing(thread),
         tuple([name for frame in thread.frames for name in (frame.data or {}).get("then", ())]),
     )
     index = node.index if thread.event is None else node.by_event[thread.event].index
     return (index, begun), mark
+
+
+def _missing(thread: Thread) -> tuple[str, ...]:
+    for frame in reversed(thread.frames):
+        if frame.data is not None and "approvers" in frame.data:
+            answered = {answer["who"] for answer in frame.data["answers"]}
+            return tuple([who for who in frame.data["approvers"] if who not in answered])
+    return ()
 
 
 def _max_attempts(subject: Subject, node: Node) -> int | None:

@@ -20,9 +20,10 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from flowstmt.codec import adapter_for
+from flowstmt.core.approvals import Approval, ApprovalResult
 from flowstmt.core.calls import annotation, parameters
-from flowstmt.core.nodes import Node
-from flowstmt.core.statements import Event, On, Wait
+from flowstmt.core.nodes import WAITS, Node
+from flowstmt.core.statements import Event, On
 from flowstmt.describe.subjects import Subject, subject_of
 from flowstmt.errors import DefinitionError
 from flowstmt.handlers import NoPayload, payload_type
@@ -61,10 +62,10 @@ class _Generator(GenerateJsonSchema):
 def event_schemas(subject: Any) -> dict[str, dict[str, dict[str, Any]]]:
     """The JSON Schemas (draft 2020-12) of all events that can be called: by the name of the Wait, then by that of the event.
 
-    Each has ``payload``, ``output``, and ``payload_required``: whether a callback without a payload is refused. A type
-    without a JSON Schema gets one that accepts everything and says why in its ``$comment``; a payload type that could not be
-    validated at all is a ``DefinitionError``. A tree of statements does not say what its handlers are called with: pass
-    the workflow.
+    An ``Approval`` is a Wait of the events ``approve`` and ``reject``. Each event has ``payload``, ``output``, and
+    ``payload_required``: whether a callback without a payload is refused. A type without a JSON Schema gets one that accepts
+    everything and says why in its ``$comment``; a payload type that could not be validated at all is a ``DefinitionError``. A
+    tree of statements does not say what its handlers are called with: pass the workflow.
 
     >>> from dataclasses import dataclass
     >>> from flowstmt import On, Wait
@@ -85,7 +86,7 @@ def event_schemas(subject: Any) -> dict[str, dict[str, dict[str, Any]]]:
         )
     schemas: dict[str, dict[str, dict[str, Any]]] = {}
     for node in found.program.nodes:
-        if node.kind is Wait:
+        if node.kind in WAITS:
             events = {event.name: schemas_of(found, event) for event in node.children if event.kind is On}
             schemas[node.name] = {name: each.to_json() for name, each in events.items()}
     return {wait: events for wait, events in schemas.items() if events}
@@ -98,7 +99,7 @@ def schemas_of(subject: Subject, node: Node) -> EventSchemas:
     base = int(subject.program.class_style)
     wanted = payload_type(on, subject.cls, base)
     try:
-        return EventSchemas(_payload(on, wanted), _output(on), _required(on, wanted, base))
+        return EventSchemas(_payload(on, wanted), _output(on, node), _required(on, wanted, base))
     except ValueError as error:
         what = "payload type" if on.schema is None else "schema"
         raise DefinitionError(f"{node.place}: its {what} can't be used: {error}") from error
@@ -139,10 +140,11 @@ def _required(on: On, wanted: Any, base: int) -> bool:
     return False
 
 
-def _output(on: On) -> Schema:
+def _output(on: On, node: Node) -> Schema:
     """The schema of what a callback's caller gets: what the handler says that it returns, else what the event's token says."""
     if on.handler is None:
-        return _NOTHING
+        is_answer = node.parent is not None and node.parent.kind is Approval
+        return _schema(ApprovalResult, "serialization") if is_answer else _NOTHING
     call = on.handler if callable(on.handler) else on.handler.handle
     try:
         wanted = annotation(call, "return")

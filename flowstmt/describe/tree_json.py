@@ -32,8 +32,8 @@ def to_json(subject: Any, state: State | None = None) -> dict[str, Any]:
     policy of the class.
 
     With a state there is a ``run`` as well: its status and error, where each live thread stands and what it is about there
-    (``attempt``, ``error``, ``next_attempt_at``, ``leaving``, ``undoing``, ``branches``, ``taken``), what would be undone or
-    could not be, and its notes.
+    (``attempt``, ``error``, ``next_attempt_at``, ``leaving``, ``undoing``, ``branches``, ``missing``, ``taken``), what would be
+    undone or could not be, and its notes.
 
     Raises ``DefinitionError``, and ``PositionError`` if the state does not fit the definition.
 
@@ -97,6 +97,7 @@ def _thread(mark: Mark) -> dict[str, Any]:
         "undoing": mark.undoing,
         "leaving": None if mark.exit is None else _leaving(mark.exit, mark.finally_of),
         "branches": mark.branches,
+        "missing": list(mark.missing),
         "taken": list(mark.taken),
     }
 

@@ -10,6 +10,7 @@ import pytest
 
 from flowstmt import (
     ANY,
+    Approval,
     AtLeast,
     Branch,
     Break,
@@ -343,6 +344,20 @@ def test_what_stays_leads_back_to_its_wait():
         ("after", "", "end"),
     }
     assert set(chart.boxes.values()) >= {"remind\nevery 1 hour", "look\nagain and again", "change\nstays"}
+
+
+def test_an_approval_is_a_wait_whose_failures_lead_nowhere():
+    tree = Try("t", Approval("ok", ["ann"], step("ship"), timeout=HOUR, need=ANY, into="x", remind=Every("remind", HOUR)))
+    chart = drawn(tree.catch("Rejected", step("mend")))
+    assert chart.ways() == {
+        ("definition", "", "try: t"),
+        ("try: t", "", "approval: ok"),
+        ("approve", "", "ship"),
+        ("ship", "", "end"),
+        ("remind", "", "approval: ok"),
+        ("mend", "", "end"),
+    }
+    assert set(chart.boxes.values()) >= {"approval: ok\nany\ninto x", "reject\na failure", "expired\nafter 1 hour\na failure"}
 
 
 # --- runs ---

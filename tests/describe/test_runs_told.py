@@ -11,6 +11,8 @@ import orjson
 import pytest
 
 from flowstmt import (
+    ANY,
+    Approval,
     AtLeast,
     Branch,
     Every,
@@ -222,6 +224,7 @@ def test_a_retry_says_when_and_why():
         "undoing": None,
         "leaving": None,
         "branches": None,
+        "missing": [],
         "taken": [],
     }
     found = checked(shop, state)
@@ -510,6 +513,92 @@ def test_callbacks_are_taken_while_the_body_of_a_case_that_stays_runs():
     assert run_of(work, state)["threads"][0]["taken"] == ["change", "change"]
     handle_callback(found.callbacks[3].request, work, state, now=START + HOUR)
     assert [callback.wait for callback in checked(work, state).callbacks] == ["payment", "payment"]
+
+
+# --- approvals ---
+
+
+@dataclass
+class Release:
+    result: Any = None
+
+    def definition(self) -> Statement:
+        return S(
+            Try("t", Approval("ok", self.bosses, Step("ship", print), timeout=3 * HOUR, into="result")).catch("Rejected"),
+            Approval("more", ["ann", "bob", "cay", "dan"], need=ANY).rejected(Step("mend", print)),
+            Approval("last", ["ann"], need=AtLeast(1), remind=Every("remind", HOUR, Wait("w", On("seen"))), timeout=9 * HOUR)
+            .rejected()
+            .expired(),
+        )
+
+    def bosses(self) -> list[str]:
+        return ["ann", "bob"]
+
+
+def test_an_approval_is_told():
+    assert [each.lstrip("│├└─ ") for each in describe.to_text(Release()).splitlines()[1:]] == [
+        "Try t",
+        "Approval ok: all of Release.bosses, into result, reject and expired are failures",
+        "On approve",
+        "Step ship: print",
+        "On reject",
+        "Timeout expired: after 3 hours",
+        "catch Rejected",
+        "Approval more: any",
+        "On approve",
+        "On reject",
+        "Step mend: print",
+        "Approval last: any",
+        "On approve",
+        "On reject",
+        "Timeout expired: after 9 hours",
+        "Every remind: 1 hour",
+        "Wait w",
+        "On seen",
+    ]
+    first, more, _ = describe.to_json(Release())["definition"]["children"]
+    ok = first["children"][0]
+    assert (ok["approvers"], ok["need"], ok["into"], ok["fails"]) == (
+        {"function": "Release.bosses"},
+        "ALL",
+        "result",
+        ["reject", "expired"],
+    )
+    assert (more["approvers"], more["need"], more["fails"]) == ({"type": "list"}, {"at_least": 1}, [])
+    only = describe.to_text(Approval("only", ["ann"]))
+    assert only.splitlines()[1] == "└─ Approval only: all, reject is a failure"
+
+
+def test_an_approval_has_the_schemas_of_its_answers():
+    schemas = describe.event_schemas(Release())
+    assert list(schemas) == ["ok", "more", "last", "w"]
+    assert list(schemas["ok"]) == ["approve", "reject"]
+    approve = schemas["ok"]["approve"]
+    assert (approve["payload"]["title"], approve["output"]["title"]) == ("Answer", "ApprovalResult")
+    assert approve["payload_required"] is True
+
+
+def test_an_approval_names_those_who_have_not_answered():
+    work, state = Release(), State.new("r-1", "Release", START)
+    resume(work, state, now=START)
+    handle_callback("approve", work, state, {"who": "ann"}, now=START)
+    assert mark(work, state, "Approval ok") == "main (WaitingEvent, missing bob)"
+    assert run_of(work, state)["threads"][0]["missing"] == ["bob"]
+    found = checked(work, state)
+    assert [(callback.event, callback.wait) for callback in found.callbacks] == [("approve", "ok"), ("reject", "ok")]
+    assert [timer.name for timer in found.timers] == ["expired"]
+    handle_callback("reject", work, state, {"who": "bob"}, now=START)
+    resume(work, state, now=START)
+    assert mark(work, state, "Approval more") == "main (WaitingEvent, missing ann, bob, cay and others)"
+    handle_callback("approve", work, state, {"who": "ann"}, now=START)
+    resume(work, state, now=START)
+    resume(work, state, now=START + HOUR)
+    assert mark(work, state, "Wait w") == "main (WaitingEvent, missing ann)"
+    assert [(callback.event, callback.wait) for callback in checked(work, state).callbacks] == [
+        ("seen", "w"),
+        ("approve", "last"),
+        ("reject", "last"),
+    ]
 
 
 # --- every case ---
