@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from difflib import get_close_matches
 
+from flowstmt.core.approvals import Approval
 from flowstmt.core.machine import Machine
 from flowstmt.core.nodes import FANOUT, STOPS, Compensation, Node, RunEnd
 from flowstmt.core.recovery import Finally, Saga, Try
@@ -81,7 +82,8 @@ def stop_to_move_to(machine: Machine, thread: Thread, position: str) -> Node:
 
 def kept_frames(machine: Machine, thread: Thread, node: Node) -> list[Frame]:
     """The frames that a thread keeps on its way to a stop: those of what both are inside of."""
-    wanted = node.frames[:-1] if node.kind in FANOUT else node.frames
+    # Some have a frame for themselves, which a thread gets when it arrives.
+    wanted = node.frames[:-1] if node.kind in FANOUT or node.kind is Approval else node.frames
     names = tuple([frame.statement for frame in thread.frames])
     if names[: len(wanted)] != wanted:
         lacking = next(name for i, name in enumerate(wanted) if names[i : i + 1] != (name,))

@@ -118,8 +118,8 @@ class Waiting(Endings):
             # The check of positions has seen that the Wait has this one, too.
             return self._enter(thread, wait, wait.by_event[then[0]], data)
         if wait.kind is Approval:
-            del data["event"]
-            self._frames = [*self._frames, Frame(wait.name, data=data)]
+            kept = {key: value for key, value in data.items() if key not in ("event", "decided")}
+            self._frames = [*self._frames, Frame(wait.name, data=kept)]
         self._park(thread, wait, WAITING_EVENT)
         self._rewait(thread, wait)
         return None

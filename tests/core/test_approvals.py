@@ -20,6 +20,7 @@ from flowstmt import (
     Approval,
     ApprovalResult,
     AtLeast,
+    CallbackError,
     CallbackRequest,
     DefinitionError,
     Every,
@@ -41,14 +42,16 @@ from flowstmt import (
     Try,
     UnknownEventError,
     Wait,
+    cancel,
     dump,
+    goto,
     handle_callback,
     load,
     resume,
     validate,
 )
 from flowstmt.testing import START, Harness
-from tests.core.orders import HOUR, opened, saved
+from tests.core.orders import HOUR, nothing, opened, saved
 
 ANN, BOB, EVE = Answer("ann"), Answer("bob", "fine"), Answer("eve")
 
@@ -422,3 +425,52 @@ def test_any_sequence_of_answers_decides_what_the_rule_says(
     assert (harness.status == "Finished") is (decision != "open")
     outcome = harness.workflow.outcome
     assert ("open" if outcome is None else outcome.decision) == decision
+
+
+# --- moved from outside ---
+
+
+def test_a_thread_can_be_moved_to_an_approval_into_its_reminder_and_away_from_it():
+    def tree(work: Any) -> Statement:
+        return S(
+            Step("a", nothing),
+            Approval("ok", ["ann"], remind=Every("nag", HOUR, Step("mail", work.say("mail")), Wait("v", On("go")))),
+            Step("b", work.say("b")),
+        )
+
+    work, state = opened(tree, saved(tree, max_steps=0))
+    goto(work, state, "main", "ok", now=START)
+    with pytest.raises(RefusedError):
+        handle_callback(APPROVE, work, state, EVE, now=START)
+    goto(work, state, "main", "mail", now=START)
+    resume(work, state, now=START)
+    handle_callback("go", work, state, now=START)
+    resume(work, state, now=START)
+    assert (work.log, state.threads[0].position, len(state.threads[0].events)) == (["mail"], "ok", 3)
+    blob = dump(work, state)
+    goto(work, state, "main", "b", now=START)
+    assert (state.threads[0].frames, state.threads[0].events) == ([], [])
+    work, state = opened(tree, blob)
+    assert handle_callback(APPROVE, work, state, ANN, now=START).decision == "approved"
+    assert resume(work, state, now=START) == "Finished"
+
+
+def test_a_decision_that_somebody_moved_the_thread_away_from_is_asked_for_again():
+    def tree(work: Any) -> Statement:
+        return Approval("ok", ["ann", "bob"], need=ANY, remind=Every("nag", HOUR, Step("mail", nothing)))
+
+    work, state = opened(tree, saved(tree))
+    handle_callback(APPROVE, work, state, ANN, now=START)
+    goto(work, state, "main", "mail", now=START)
+    resume(work, state, now=START)
+    assert handle_callback(REJECT, work, state, BOB, now=START).decision == "rejected"
+
+
+@pytest.mark.parametrize("hours", [0, 1], ids=["at the approval", "while people are reminded"])
+def test_a_run_that_is_cancelled_asks_nobody_any_more(hours: int):
+    work, state = waiting(hours)
+    cancel(work, state, reason="no need", now=START + hours * HOUR)
+    with pytest.raises(CallbackError):
+        handle_callback(APPROVE, work, state, ANN, now=START + hours * HOUR)
+    assert resume(work, state, now=START + hours * HOUR) == "Cancelled"
+    assert (state.threads, work.outcome) == ([], None)
