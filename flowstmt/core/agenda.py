@@ -43,10 +43,14 @@ _FEW = 8
 
 
 class Agenda:
-    """The threads of a run by what could wake them, between one driver's checkpoints."""
+    """The threads of a run by what could wake them, between one driver's checkpoints.
+
+    ``asking`` are the names of the Waits that have conditions of their own.
+    """
 
     __slots__ = (
         "_alone",
+        "_asking",
         "_beside",
         "_by_name",
         "_ended",
@@ -65,9 +69,10 @@ class Agenda:
         "woken",
     )
 
-    def __init__(self, state: State, by_name: Mapping[str, Node]) -> None:
+    def __init__(self, state: State, by_name: Mapping[str, Node], asking: AbstractSet[str] = frozenset()) -> None:
         self._state = state
         self._by_name = by_name
+        self._asking = asking
         self.revision = state.revision
         """That of the state as the agenda knows it: at another one, somebody else has moved the run."""
         self.due_at: datetime | None = None
@@ -96,7 +101,7 @@ class Agenda:
 
     def _not_quiet(self, threads: list[Thread]) -> list[Thread]:
         by_name = self._by_name
-        entries = self._entries
+        entries, asking = self._entries, self._asking
         awake = []
         arrived = []
         first = self.due_at
@@ -116,7 +121,7 @@ class Agenda:
                     if event.due_at is not None and (due is None or event.due_at < due) and event.wait == thread.position:
                         due = event.due_at
                 else:
-                    if by_name[thread.position].asks:
+                    if asking and thread.position in asking:
                         awake.append(thread)
                     else:
                         first = due

@@ -16,7 +16,7 @@ from flowstmt.core.nodes import Node
 from flowstmt.core.open_waits import open_waits
 from flowstmt.core.program import Program
 from flowstmt.core.renames import Renames
-from flowstmt.core.state import EXECUTING, OVER, RESUMING, RUN_PAUSED, CallbackRequest, State, Thread
+from flowstmt.core.state import EXECUTING, OVER, RESUMING, RUN_PAUSED, WAITING_EVENT, CallbackRequest, State, Thread
 from flowstmt.core.statements import On
 from flowstmt.core.waits import Every, When
 from flowstmt.errors import (
@@ -51,14 +51,24 @@ def accept(program: Program, state: State, request: CallbackRequest) -> tuple[Th
 def _meant(program: Program, state: State, request: CallbackRequest) -> list[tuple[Thread, Node]]:
     """The threads that wait for the event, at the stop that the request pins."""
     found = []
+    by_name = program.by_name
     for thread in _named(state, request):
-        for wait in open_waits(program.by_name, thread):
-            node = program.event(wait, request.name)
-            if node is not None and node.kind is On and (request.pc is None or request.pc in _stops(thread, node)):
-                # Of two Waits of one thread that have the event the inner one is meant, unless the request says another stop.
+        if thread.frames:
+            # Of two Waits of one thread that have the event the inner one is meant, unless the request says another stop.
+            nodes = (program.event(wait, request.name) for wait in open_waits(by_name, thread))
+            node = next((each for each in nodes if _is_meant(thread, each, request)), None)
+            if node is not None:
                 found.append((thread, node))
-                break
+        elif thread.status is WAITING_EVENT:  # what is mostly found, without a generator for each of thousands
+            node = program.event(by_name[thread.position], request.name)
+            if node is not None and _is_meant(thread, node, request):
+                found.append((thread, node))
     return found
+
+
+def _is_meant(thread: Thread, node: Node | None, request: CallbackRequest) -> bool:
+    """Whether a case of a Wait is an event that callbacks fire, at the stop that the request pins."""
+    return node is not None and node.kind is On and (request.pc is None or request.pc in _stops(thread, node))
 
 
 def _named(state: State, request: CallbackRequest) -> list[Thread]:

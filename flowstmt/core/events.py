@@ -131,16 +131,16 @@ class Events(Answers):
                 wait = by_name[thread.position]
                 events, nodes = thread.events, wait.children
                 # The usual case, said quickly: thousands of parked threads are looked at by every resume.
-                if len(events) == len(nodes):
+                # (Those of the Waits around come first.)
+                if len(events) == len(nodes) and (not thread.frames or events[0].wait == wait.name):
                     for i, node in enumerate(nodes):
                         event = events[i]
-                        if (
-                            event.status is not SET_UP
-                            or event.name != node.name
-                            or event.wait != wait.name
-                            or (event.due_at is None) is not (node.kind is On)
-                            or (event.due_at is not None and event.type != node.kind.__name__)
-                        ):
+                        if event.status is not SET_UP or event.name != node.name:
+                            break
+                        if event.due_at is None:
+                            if node.kind is not On:
+                                break
+                        elif event.type != node.kind.__name__:
                             break
                     else:
                         continue

@@ -159,7 +159,7 @@ class Machine(Outcomes):
         self._joins_may_hold = False
         agenda = self._agenda
         if agenda is None or agenda.revision != state.revision:
-            agenda = self._agenda = Agenda(state, self.program.by_name)
+            agenda = self._agenda = Agenda(state, self.program.by_name, self.program.asking)
             if any(self._joined(agenda, name) for name in agenda.joins):
                 agenda.wake_joins()
         moved = False

@@ -66,7 +66,7 @@ class Moves(Approving):
         What it waited for is given up. Raises with the state as it was.
         """
         threads = self.state.threads
-        self._now, self._journal, self._agenda = now, [], Agenda(self.state, self.program.by_name)
+        self._now, self._journal, self._agenda = now, [], Agenda(self.state, self.program.by_name, self.program.asking)
         before = len(threads)
         keep(self._journal, thread)
         try:

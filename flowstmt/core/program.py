@@ -62,6 +62,7 @@ class Program:
     """
 
     __slots__ = (
+        "asking",
         "async_places",
         "by_name",
         "class_style",
@@ -110,6 +111,7 @@ class Program:
                 if statement.compensate is not None:
                     self.by_name[f"{node.name}:compensate"] = _compensation(node)
                     node.leaves_result = True
+        self.asking = frozenset([node.name for node in self.nodes if node.asks])
         self.some_may_fail = any(node.may_fail for node in self.by_name.values())
         self.by_name[MAIN] = Node(RunEnd, MAIN, -1, None)
         # Those of the first build: like the shape, they must not depend on data.
