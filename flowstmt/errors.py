@@ -161,7 +161,7 @@ class CallbackError(FlowstmtError):
 
 
 class UnknownEventError(CallbackError):
-    """The definition has no event of this name that can be called from outside; a ``Timeout`` can't."""
+    """The definition has no event of this name that can be called from outside: what time or a condition fires can't."""
 
 
 class NotWaitingError(CallbackError):

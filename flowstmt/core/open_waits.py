@@ -12,12 +12,14 @@ What this module must not know: how a thread gets in there, and out again (``wai
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
+from flowstmt.core.approvals import Approval
 from flowstmt.core.nodes import WAITS, Node
 from flowstmt.core.state import RESUMING, WAITING_EVENT, Frame, Thread
 
-__all__ = ["frame_of", "open_waits", "taken_here"]
+__all__ = ["frame_of", "holds", "open_waits", "taken_here"]
 
 
 def open_waits(by_name: Mapping[str, Node], thread: Thread) -> Iterator[Node]:
@@ -60,3 +62,26 @@ def taken_here(thread: Thread) -> int:
     """How many callbacks a thread has taken that it has not acted upon: it tells apart those that come at one stop."""
     held = [frame.data for frame in thread.frames if frame.data is not None and "then" in frame.data]
     return sum([1 + len(data["then"]) for data in held]) + (bool(held) and thread.status is RESUMING)
+
+
+def holds(wait: Node, data: Any) -> bool:
+    """Whether the data of a frame are what a Wait or an Approval keeps there."""
+    if not isinstance(data, dict) or not _are_texts(data.get("then")):
+        return False
+    if wait.kind is not Approval:
+        return True
+    answers = data.get("answers")
+    return _are_texts(data.get("approvers")) and isinstance(answers, list) and all(map(_is_answer, answers))
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _is_answer(value: Any) -> bool:
+    try:
+        datetime.fromisoformat(value["at"])
+    except (TypeError, KeyError, ValueError):
+        return False
+    texts = (value.get("who"), value.get("comment"))
+    return len(value) == 4 and all(isinstance(each, str) for each in texts) and isinstance(value.get("approved"), bool)

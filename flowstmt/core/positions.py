@@ -12,6 +12,7 @@ from typing import Any
 from flowstmt.core.exits import pending_exit
 from flowstmt.core.fanout import Map, Parallel
 from flowstmt.core.nodes import EVENTS, FANOUT, STARTERS, STOPS, WAITS, Compensation, Node, RunEnd
+from flowstmt.core.open_waits import holds
 from flowstmt.core.program import Program
 from flowstmt.core.recovery import Saga, Try
 from flowstmt.core.state import (
@@ -124,7 +125,11 @@ def _check_taken(program: Program, state: State, thread: Thread) -> None:
     """Whether the Waits around a thread have the events that were taken, and not yet acted upon."""
     for frame in thread.frames:
         wait = program.by_name[frame.statement]
-        for name in (frame.data or {}).get("then", ()) if wait.kind in WAITS else ():
+        if wait.kind not in WAITS or (frame.data is None and frame.exit is not None):
+            continue
+        if not holds(wait, frame.data):
+            raise _broken(state, thread, f"its frame of {wait.label} does not hold what that keeps there")
+        for name in frame.data["then"]:
             if name not in wait.by_event:
                 raise _misplaced(program, state, thread, f"{wait.label} has no event {name!r}, which was taken")
 

@@ -121,7 +121,7 @@ class Renames:
         for frame in thread.frames:
             _put(undo, frame, "statement", self._position(frame.statement))
             _put(undo, frame, "exit", self._exit(frame.exit))
-            if frame.data is not None and "then" in frame.data:
+            if isinstance(frame.data, dict) and isinstance(frame.data.get("then"), list):
                 self._taken(frame, undo)
         if thread.event is not None:
             _put(undo, thread, "event", self.event(thread.position, thread.event))
@@ -138,8 +138,8 @@ class Renames:
     def _taken(self, frame: Frame, undo: Undo) -> None:
         """What a Wait has in its frame: the names of its events."""
 
-        def present(name: str) -> str:
-            return self.event(frame.statement, name) or name
+        def present(name: Any) -> Any:
+            return (self.event(frame.statement, name) or name) if isinstance(name, str) else name
 
         data = {**frame.data, "then": list(map(present, frame.data["then"]))}
         data |= {key: present(data[key]) for key in ("event", "decided") if key in data}

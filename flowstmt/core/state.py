@@ -79,7 +79,7 @@ class ThreadStatus(StrEnum):
     Resuming = "Resuming"
     """Past its position: moves on at the next ``resume``."""
     WaitingEvent = "WaitingEvent"
-    """At a Wait."""
+    """At a Wait or an Approval."""
     WaitingCondition = "WaitingCondition"
     """At a WaitFor or a Join."""
     WaitingTime = "WaitingTime"
@@ -160,7 +160,7 @@ _ENDS = "its run or its Parallel ends, or it is cancelled"
 THREAD_TRANSITIONS: Mapping[ThreadStatus, Mapping[ThreadStatus, str]] = {
     RESUMING: {
         EXECUTING: "reaches a Step, or what undoes one",
-        WAITING_EVENT: "reaches a Wait, or is back at it",
+        WAITING_EVENT: "reaches a Wait or an Approval, or is back there",
         WAITING_CONDITION: "reaches a WaitFor, a Join, a Parallel or a Map",
         WAITING_TIME: "reaches a Sleep",
         ENDED: "returns, fails, or main does",

@@ -35,6 +35,7 @@ from flowstmt import (
     S,
     Sleep,
     State,
+    StateError,
     Statement,
     Step,
     StepError,
@@ -474,3 +475,33 @@ def test_a_run_that_is_cancelled_asks_nobody_any_more(hours: int):
         handle_callback(APPROVE, work, state, ANN, now=START + hours * HOUR)
     assert resume(work, state, now=START + hours * HOUR) == "Cancelled"
     assert (state.threads, work.outcome) == ([], None)
+
+
+# --- states that were changed by hand ---
+
+GIVEN = {"who": "ann", "comment": "", "approved": True, "at": START.isoformat()}
+
+
+@pytest.mark.usefixtures("odd_states")
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"approvers": None},
+        {"approvers": [5]},
+        {"answers": None},
+        {"answers": [5]},
+        {"answers": [{**GIVEN, "at": "noon"}]},
+        {"answers": [{**GIVEN, "who": 5}]},
+        {"answers": [{**GIVEN, "approved": "yes"}]},
+        {"answers": [{**GIVEN, "more": 1}]},
+        {"then": None},
+    ],
+)
+def test_a_frame_that_does_not_hold_what_an_approval_keeps_there_is_refused(changed: dict[str, Any]):
+    work, state = opened(approval(), answered(approval()))
+    frame = state.threads[0].frames[0]
+    frame.data = {**frame.data, **changed}
+    blob = dump(work, state)
+    with pytest.raises(StateError, match="its frame of Approval 'ok' does not hold what that keeps there"):
+        handle_callback(APPROVE, work, state, BOB, now=START)
+    assert dump(work, state) == blob

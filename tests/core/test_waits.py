@@ -35,6 +35,7 @@ from flowstmt import (
     Sleep,
     StaleCallbackError,
     State,
+    StateError,
     Statement,
     Step,
     StepError,
@@ -909,3 +910,24 @@ def test_any_sequence_of_callbacks_and_time_does_what_the_model_does(
         if not model.over:
             wakes = min(model.due, model.deadline) if model.busy is None else model.busy
             assert harness.state.wake_at == START + wakes * MINUTE
+
+
+# --- states that were changed by hand ---
+
+
+@pytest.mark.usefixtures("odd_states")
+@pytest.mark.parametrize("renamed", [False, True])
+@pytest.mark.parametrize(
+    "data", [None, 5, [], {}, {"then": None}, {"then": "done"}, {"then": [5]}, {"then": [["done"]], "event": 5}]
+)
+def test_a_frame_that_does_not_hold_what_a_wait_keeps_there_is_refused(data: Any, renamed: bool):
+    work, state = opened(STAYING, in_nap())
+    state.threads[0].frames[0].data = data
+    blob = dump(work, state)
+    new = of(On("nap", Sleep("nap", HOUR), stay=True), On("done", was=("finished",))) if renamed else STAYING
+    work, state = opened(new, blob)
+    with pytest.raises(StateError, match="its frame of Wait 'w' does not hold what that keeps there"):
+        resume(work, state, now=START)
+    with pytest.raises(StateError):
+        handle_callback("done", work, state, now=START)
+    assert dump(work, state) == blob
