@@ -109,7 +109,7 @@ class Approval(Statement):
         self,
         name: str,
         approvers: Any,
-        *body: Statement[Any, Any, Any],
+        *body: Statement,
         need: JoinRule = ALL,
         timeout: timedelta | datetime | Callable[..., Any] | None = None,
         remind: Every | None = None,
@@ -124,26 +124,26 @@ class Approval(Statement):
         self.into = into
         self.was = was
         self.if_approved = body
-        self.if_rejected: tuple[tuple[Statement[Any, Any, Any], ...], ...] = ()
-        self.if_expired: tuple[tuple[Statement[Any, Any, Any], ...], ...] = ()
+        self.if_rejected: tuple[tuple[Statement, ...], ...] = ()
+        self.if_expired: tuple[tuple[Statement, ...], ...] = ()
         self.body = self._cases()
 
-    def rejected(self, *body: Statement[Any, Any, Any]) -> Approval:
+    def rejected(self, *body: Statement) -> Approval:
         """This ``Approval`` with a body for when somebody rejects; the thread then goes on after it."""
         longer = self._copy()
         longer.if_rejected = (*self.if_rejected, body)
         longer.body = longer._cases()
         return longer
 
-    def expired(self, *body: Statement[Any, Any, Any]) -> Approval:
+    def expired(self, *body: Statement) -> Approval:
         """This ``Approval`` with a body for when time is over; the thread then goes on after it."""
         longer = self._copy()
         longer.if_expired = (*self.if_expired, body)
         longer.body = longer._cases()
         return longer
 
-    def _cases(self) -> tuple[Statement[Any, Any, Any], ...]:
-        cases: list[Statement[Any, Any, Any]] = [
+    def _cases(self) -> tuple[Statement, ...]:
+        cases: list[Statement] = [
             On(APPROVE, None, *self.if_approved),
             On(REJECT, None, *sum(self.if_rejected, ())),
         ]
