@@ -38,6 +38,7 @@ class _All:
 
 
 ALL: Final = _All()
+"""Go on when all branches have succeeded, but for those whose failure is tolerated."""
 ANY: Final = AtLeast(1)
 """Go on as soon as one branch has succeeded."""
 
