@@ -66,7 +66,7 @@ class Subscription:
 
     def definition(self) -> Statement:
         return Wait(
-            "subscribed",  # flowstmt: ignore[FS101] it lives until the customer cancels it, or a card is lost
+            "subscribed",
             Every(
                 "month", MONTH, Try("billing", Step("charge", self.charge, retry=DUNNING)).catch(DeclinedError, self.rescue())
             ),

@@ -54,6 +54,12 @@ class Subject:
         """The statement of this build."""
         return self.values[node.index]
 
+    def _written(self, node: Node) -> Any:
+        """The statement that was written down: of one whose action has options there is a copy that has them."""
+        if node.parent is None:
+            return self.statement(node)
+        return self.statement(node.parent).body[node.parent.children.index(node)]
+
     def held(self, node: Node) -> list[Held]:
         """The functions that a statement holds."""
         if node.index not in self._held:
@@ -73,7 +79,7 @@ class Subject:
                 self._by_class(own.__globals__).union(own.__code__.co_varnames[: own.__code__.co_argcount]),
             )
         for node in self.nodes:
-            site = self.sites.of(self.statement(node))
+            site = self.sites.of(self._written(node))
             source = self._source(site) if site is not None else None
             if site is not None and source is not None and site.codes[-1] not in seen:
                 seen.add(site.codes[-1])
@@ -90,7 +96,7 @@ class Subject:
         return self._places[node.index]
 
     def _find(self, node: Node) -> Place | None:
-        site = self.sites.of(self.statement(node))
+        site = self.sites.of(self._written(node))
         if site is None:
             return self._beside(node)
         source = self._source(site)

@@ -56,6 +56,35 @@ class Trip:
             Step("after", noop),
         )
 """,
+    "options that stand with an action": """
+@dataclass
+class Trip:
+    price: str = ""
+    @step(retry=Retry(), compensate="cancel", concurrent=True)
+    def book(self): ...
+    @step(concurrent=True, retry=Retry())
+    def note(self): ...
+    @step(into="price", retry=Retry())
+    def ask(self): ...
+    def cancel(self): ...
+    def definition(self):
+        return S(
+            Saga("trip", Step("flight", self.book), Step("note", self.note)),  # -> FS202
+            Parallel("ask",
+                Branch("a", Step("ann", self.ask)),  # -> FS302
+                Branch("b", Step("bob", self.ask)),  # -> FS301 FS302
+                Branch("c", Step("car", self.book))),
+        )
+
+@dataclass
+class InClassStyle:
+    @step(compensate="cancel")
+    def book(self): ...
+    def cancel(self): ...
+    @classmethod
+    def definition(cls):
+        return Saga("trip", Step("flight", cls.book))  # -> FS203
+""",
     "failures that nobody takes": """
 @dataclass
 class Trip:

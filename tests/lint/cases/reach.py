@@ -20,6 +20,8 @@ class Order:
                 Step("after ever", noop)),  # -> FS401
             Go("i", Wait("v", On("q", stay=True), Every("r", DAY)),
                 Step("after cases that stay", noop)),  # -> FS401
+            Go("j", Approval("agreed", ["ann"], Return(), timeout=DAY).rejected(Return()).expired(Return()),
+                Step("after the approval", noop)),  # -> FS401
             For("h",  # -> FS401
                 Step("once", noop), Break(), *[Break()]),
             Return(),
@@ -45,6 +47,7 @@ class Order:
             ForEach("each", [1], Return()),
             Wait("w", On("p", Return()), Timeout("t", DAY)),
             Wait("v", On("q", stay=True), Every("r", DAY), When("s", self.n), Timeout("x", DAY, Return())),
+            Approval("agreed", ["ann"], Return(), timeout=DAY).rejected(Return()).expired(),
             Go("thread", Return("done")),
             Return(),
             S(),

@@ -37,6 +37,26 @@ class Order:
             Wait("again", When("is paid", self.paid), On("cancel", Return())),  # -> FS101
         )
 """,
+    "an approval without a way out in time": """
+@dataclass
+class Release:
+    def definition(self):
+        return S(
+            Approval("agreed", ["ann"], Step("release", noop)),  # -> FS101
+            Approval("again", ["ann"], remind=Every("remind", DAY, Step("mail", noop))).rejected(Return()),  # -> FS101
+            Step("tell", noop),
+        )
+""",
+    "an approval that time ends": """
+@dataclass
+class Release:
+    def definition(self):
+        return S(
+            Approval("agreed", ["ann"], Step("release", noop), timeout=DAY),
+            Approval("again", ["ann"], timeout=DAY).rejected(Return("no")).expired(Step("mail", noop)),
+            Step("tell", noop),
+        )
+""",
     "a wait that a reminder ends": """
 @dataclass
 class Order:
