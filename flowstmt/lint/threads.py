@@ -141,8 +141,8 @@ def _one_by_one(subject: Subject, step: Node) -> Iterator[Finding]:
     inner = step.parent
     while inner is not None and inner.kind not in FANOUT:
         inner = inner.parent
-    if inner is None or step.concurrent or _has_said_so(subject, step):
-        return
+    if inner is None or subject.statement(step).concurrent is not None:
+        return  # it is, or is meant not to be
     if len(inner.children) == 1 if inner.kind is Parallel else subject.statement(inner).max_concurrency == 1:
         return
     if any(found.writes for found in _of_action(subject, step)):
@@ -153,11 +153,6 @@ def _one_by_one(subject: Subject, step: Node) -> Iterator[Finding]:
         f"the branches of {inner.label} take turns in it: an action has the data to itself unless its step is concurrent",
         "Give it concurrent=True if it works outside and hands back its result, or concurrent=False if turns are meant",
     )
-
-
-def _has_said_so(subject: Subject, step: Node) -> bool:
-    place = subject.place(step)
-    return place is not None and place.call is not None and any(word.arg == "concurrent" for word in place.call.keywords)
 
 
 def _of_action(subject: Subject, step: Node) -> Iterator[Effects]:

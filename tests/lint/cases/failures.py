@@ -66,6 +66,8 @@ class Trip:
     def note(self): ...
     @step(into="price", retry=Retry())
     def ask(self): ...
+    @step(concurrent=False, retry=Retry())
+    def look(self): ...
     def cancel(self): ...
     def definition(self):
         return S(
@@ -73,7 +75,8 @@ class Trip:
             Parallel("ask",
                 Branch("a", Step("ann", self.ask)),  # -> FS302
                 Branch("b", Step("bob", self.ask)),  # -> FS301 FS302
-                Branch("c", Step("car", self.book))),
+                Branch("c", Step("car", self.book)),
+                Branch("d", Step("dog", self.look))),
         )
 
 @dataclass
