@@ -76,7 +76,10 @@ class Sites:
         while function.f_code.co_name.startswith("<") and function.f_back is not None and _same_file(function.f_back, caller):
             function = function.f_back
             codes.append(function.f_code)
-        names = {name for name, value in function.f_locals.items() if any(value is known for known in self._known)}
+        # Parameters alone: Python 3.13.0 dies when it is asked for all variables of a frame in a comprehension.
+        code, variables = function.f_code, function.f_locals
+        mine = (*code.co_varnames[: code.co_argcount], *code.co_freevars)
+        names = {name for name in mine if any(variables.get(name) is known for known in self._known)}
         site = Site(tuple(codes), caller.f_lineno, end, function.f_globals, frozenset(names))
         self._made[id(statement)] = (statement, site)
 
