@@ -230,7 +230,7 @@ def _verdict(run: Run, thread: Thread, error: Exception, now: datetime, caller: 
     # What somebody catches is part of the plan; of all else the traceback is told here, or nowhere.
     level = logging.WARNING if verdict.exit_ is None or "catch" not in verdict.exit_ else logging.INFO
     step = _step_of(run.state, thread)
-    logger.log(level, "%s: attempt %d raised %s; %s", step, thread.attempt, said(error), after, exc_info=error)
+    logger.log(level, "%s: attempt %s raised %s; %s", step, thread.attempt, said(error), after, exc_info=error)
     return verdict
 
 

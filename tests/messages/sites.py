@@ -30,7 +30,22 @@ NO_MODULES = {
     "testing/source.py": "writes the source of tests",
     "control.py": "its table says what is legal when: drawn in docs/states.md; its notes are in docs/control.md",
     **dict.fromkeys(
-        [f"describe/{name}.py" for name in ("charts", "kinds", "labels", "outline", "payloads", "tree_json", "wording")],
+        [
+            f"describe/{name}.py"
+            for name in (
+                "approvals",
+                "charts",
+                "joins",
+                "jumps",
+                "kinds",
+                "labels",
+                "marks",
+                "outline",
+                "payloads",
+                "tree_json",
+                "wording",
+            )
+        ],
         "draws, and writes JSON",
     ),
     **dict.fromkeys(

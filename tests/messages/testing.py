@@ -20,6 +20,7 @@ from flowstmt import (
     NotWaitingError,
     On,
     RefusedError,
+    Retry,
     S,
     Statement,
     Step,
@@ -115,6 +116,25 @@ def a_crash_after_which_the_run_fails() -> None:
             return S(Step("look", lambda: self.cache.append("tea")), Step("note", lambda: self.cache[0]))
 
     explore(Failing)
+
+
+@EXPLORER.row
+def a_crash_after_an_attempt_that_failed() -> None:
+    @dataclass
+    class Charge:
+        charged: int = 0
+
+        def definition(self) -> Statement:
+            return Step("charge", self.charge, into="charged", retry=Retry(initial=timedelta(0)))
+
+        def charge(self) -> int:
+            bank: list[str] = current().deps
+            if current().attempt == 1:
+                bank.append(current().idempotency_key)  # without a look whether it has this key already
+                raise TimeoutError
+            return len(bank)
+
+    explore(Charge, deps=list)
 
 
 @EXPLORER.row
