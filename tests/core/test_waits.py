@@ -600,7 +600,7 @@ def test_in_class_style_a_condition_takes_the_workflow_and_a_period_too():
 # --- changes of the definition ---
 
 
-def of(*cases: Statement) -> Callable[[Any], Statement]:
+def of(*cases: Any) -> Callable[[Any], Statement]:
     return lambda work: S(Wait("w", *cases), Step("after", work.say("after")))
 
 
