@@ -4,9 +4,9 @@ Copy what you need: ``Purchase`` is the workflow, ``Purchases`` keeps its runs i
 with ``concurrent=True``: their requests are under way together, and a crash repeats those that were, with the same keys.
 ``python examples/quotes.py`` shows a purchase in processes that get killed; the suppliers are in ``quotes_show.py``.
 
-There is no retry policy yet, so each action says what an error means. No price in time is an answer as well, kept in
-``silent``. An order without an answer may have been taken: the action raises, the run stays where it is, and ``Purchases.wake``
-asks again, with the same idempotency key.
+Each action says what an error means. No price in time is an answer as well, kept in ``silent``. An order without an answer may
+have been taken: the action raises, nothing in the definition takes that, the run stays where it is, and ``Purchases.wake`` asks
+again, with the same idempotency key.
 """
 
 from __future__ import annotations
