@@ -268,20 +268,25 @@ def test_uncaught_it_fails_the_run():
 # --- faults ---
 
 
+def wrong(value: Any) -> Any:
+    """What a type checker would refuse."""
+    return value
+
+
 @pytest.mark.parametrize(
     ("tree", "fault"),
     [
         (Approval("a", "ann"), "Approval 'a': approvers must be a list of texts, not one text: put it into a list"),
         (Approval("a", 5), "Approval 'a': approvers must be a list of texts or a callable that returns one, not an int"),
         (Approval("a", S()), "Approval 'a': its approvers are a statement (S()): were the approvers left out?"),
-        (Approval("a", ["b"], need=2), "Approval 'a': need must be ALL, ANY or AtLeast(n), not 2"),
+        (Approval("a", ["b"], need=wrong(2)), "Approval 'a': need must be ALL, ANY or AtLeast(n), not 2"),
         (Approval("a", ["b"], need=AtLeast(0)), "Approval 'a': need: AtLeast takes a whole number from 1, not 0"),
         (
-            Approval("a", ["b"], remind=HOUR),
+            Approval("a", ["b"], remind=wrong(HOUR)),
             "Approval 'a': remind must be an Every(name, period, *body), not datetime.timedelta",
         ),
         (
-            Approval("a", ["b"], remind=Timeout("t", HOUR)),
+            Approval("a", ["b"], remind=wrong(Timeout("t", HOUR))),
             "Approval 'a': remind must be an Every(name, period, *body), not Timeout",
         ),
         (Approval("a", ["b"]).expired(), "Approval 'a': says what to do when it has expired, but has no timeout: give it one"),
@@ -290,11 +295,11 @@ def test_uncaught_it_fails_the_run():
             Approval("a", ["b"], timeout=HOUR).expired().expired(),
             "Approval 'a': has more than one expired: put all of it into one",
         ),
-        (Approval("a", ["b"], timeout=5), "Timeout 'expired' in Approval 'a': after must be a timedelta"),
-        (Approval("a", ["b"], into=5), "Approval 'a': into must be the name of a field or a callable, not 5"),
+        (Approval("a", ["b"], timeout=wrong(5)), "Timeout 'expired' in Approval 'a': after must be a timedelta"),
+        (Approval("a", ["b"], into=wrong(5)), "Approval 'a': into must be the name of a field or a callable, not 5"),
         (Approval("a", ["b"], Every("e", HOUR)), "Every 'e' in On 'approve' in Approval 'a': stands only directly in Wait"),
         (Approval("a", ["b"], remind=Every("reject", HOUR)), "Every 'reject' in Approval 'a': the event 'reject' stands twice"),
-        (Approval("a", ["b"], 5), "On 'approve' in Approval 'a': 5 is no statement"),
+        (Approval("a", ["b"], wrong(5)), "On 'approve' in Approval 'a': 5 is no statement"),
         (S(Approval("a", ["b"]), Approval("a", ["b"])), "Approval 'a': the name 'a' is taken by Approval 'a'"),
     ],
 )

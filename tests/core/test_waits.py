@@ -550,6 +550,11 @@ def test_a_condition_that_raises_is_an_error_that_leaves_everything_as_it_was():
 # --- faults ---
 
 
+def wrong(value: Any) -> Any:
+    """What a type checker would refuse."""
+    return value
+
+
 class TypeOfWhen:
     type = "When"
 
@@ -559,11 +564,14 @@ class TypeOfWhen:
 @pytest.mark.parametrize(
     ("tree", "fault"),
     [
-        (Wait("w", Every("e", 5)), "Every 'e' in Wait 'w': period must be a timedelta or a callable that returns one, not 5"),
+        (
+            Wait("w", Every("e", wrong(5))),
+            "Every 'e' in Wait 'w': period must be a timedelta or a callable that returns one, not 5",
+        ),
         (Wait("w", Every("e", timedelta(0))), "Every 'e' in Wait 'w': period must be longer than nothing"),
-        (Wait("w", Every("e", S())), "Every 'e' in Wait 'w': its period is a statement (S()): was the period left out?"),
-        (Wait("w", When("e", S())), "When 'e' in Wait 'w': its condition is a statement"),
-        (Wait("w", On("e", stay="yes")), "On 'e' in Wait 'w': stay must be True or False, not 'yes'"),
+        (Wait("w", Every("e", wrong(S()))), "Every 'e' in Wait 'w': its period is a statement (S()): was the period left out?"),
+        (Wait("w", When("e", wrong(S()))), "When 'e' in Wait 'w': its condition is a statement"),
+        (Wait("w", On("e", stay=wrong("yes"))), "On 'e' in Wait 'w': stay must be True or False, not 'yes'"),
         (Every("e", HOUR), "Every 'e': stands only directly in Wait"),
         (When("e", True), "When 'e': stands only directly in Wait"),
         (Wait("w", Every("e", HOUR), On("e")), "On 'e' in Wait 'w': the event 'e' stands twice in its Wait"),
@@ -571,7 +579,7 @@ class TypeOfWhen:
             Wait("w", Every("e", HOUR, was=("f",)), When("g", True, was=("f",))),
             "When 'g' in Wait 'w': was: 'f' was the name of",
         ),
-        (Wait("w", S()), "S in Wait 'w': a Wait holds only events: On, Timeout, Every and When"),
+        (Wait("w", wrong(S())), "S in Wait 'w': a Wait holds only events: On, Timeout, Every and When"),
         (Wait("w", On("e", via=TypeOfWhen())), "On 'e' in Wait 'w': the type of its via is 'When'"),
         (Wait("w", Every("e", HOUR, Break())), "Break in Every 'e' in Wait 'w': stands outside of any loop"),
     ],
