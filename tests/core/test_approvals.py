@@ -276,9 +276,9 @@ def wrong(value: Any) -> Any:
 @pytest.mark.parametrize(
     ("tree", "fault"),
     [
-        (Approval("a", "ann"), "Approval 'a': approvers must be a list of texts, not one text: put it into a list"),
-        (Approval("a", 5), "Approval 'a': approvers must be a list of texts or a callable that returns one, not an int"),
-        (Approval("a", S()), "Approval 'a': its approvers are a statement (S()): were the approvers left out?"),
+        (Approval("a", wrong("ann")), "Approval 'a': approvers must be a list of texts, not one text: put it into a list"),
+        (Approval("a", wrong(5)), "Approval 'a': approvers must be a list of texts or a callable that returns one, not an int"),
+        (Approval("a", wrong(S())), "Approval 'a': its approvers are a statement (S()): were the approvers left out?"),
         (Approval("a", ["b"], need=wrong(2)), "Approval 'a': need must be ALL, ANY or AtLeast(n), not 2"),
         (Approval("a", ["b"], need=AtLeast(0)), "Approval 'a': need: AtLeast takes a whole number from 1, not 0"),
         (
