@@ -206,7 +206,7 @@ class Agenda:
             return
         known = set(map(id, awake))
         for thread in woken:
-            if id(thread) not in known and thread.status is not ENDED:
+            if id(thread) not in known and (thread.status is not ENDED or thread.events):
                 known.add(id(thread))
                 insort(awake, thread, key=self._place)
 
@@ -296,6 +296,8 @@ class Agenda:
         """A thread has ended; its id is free."""
         self._ended.append(thread)
         self._entries.pop(id(thread), None)
+        if thread.events:
+            self.woken.append(thread)  # it may have been quiet, and is to be cleaned up after
         if self._names is not None:
             self._names[thread.name] -= 1
         if self._living is not None:

@@ -10,16 +10,20 @@ from typing import Any
 import pytest
 
 from flowstmt import (
+    ANY,
+    Branch,
     Break,
     CallbackRequest,
     CheckpointType,
     ErrorInfo,
+    Fail,
     For,
     ForEach,
     Go,
     If,
     Join,
     On,
+    Parallel,
     Return,
     S,
     SetupError,
@@ -28,6 +32,7 @@ from flowstmt import (
     Step,
     StepError,
     Timeout,
+    Try,
     Wait,
     WaitEvent,
     WaitFor,
@@ -837,3 +842,44 @@ def test_a_run_whose_condition_raises_after_a_setup_is_due_at_once():
         resume(work, state, now=START)
     assert state.status == "Waiting"
     assert state.wake_at == START
+
+
+def test_a_branch_that_is_not_needed_any_more_is_cleaned_up_after_though_no_round_had_to_look_at_it():
+    world = World()
+    disk = Disk(
+        lambda work: S(
+            Parallel(
+                "both",
+                Branch("slow", Wait("w", On("e", via=world.desk()))),
+                Branch("quick", Sleep("nap", HOUR)),
+                join=ANY,
+            ),
+            Step("after", lambda: work.log.append("after")),
+        ),
+        world,
+    )
+    disk.resume()
+    disk.now += HOUR
+    disk.resume()
+    assert [call[:2] for call in world.calls] == [("setup", "e"), ("teardown", "e")]
+    assert (disk.state.status, disk.workflow.log) == ("Finished", ["after"])
+
+
+def test_a_branch_whose_sibling_failed_is_cleaned_up_after_though_no_round_had_to_look_at_it():
+    world = World()
+    disk = Disk(
+        lambda work: Try(
+            "t",
+            Parallel(
+                "both",
+                Branch("slow", Wait("w", On("e", via=world.desk()))),
+                Branch("bad", Wait("v", On("go")), Fail("lost", "gone")),
+            ),
+        ).catch("ParallelError", Step("caught", lambda: work.log.append("caught"))),
+        world,
+    )
+    disk.resume()
+    disk.callback("go")
+    disk.resume()
+    assert [call[:2] for call in world.calls] == [("setup", "e"), ("teardown", "e")]
+    assert (disk.state.status, disk.workflow.log) == ("Finished", ["caught"])
