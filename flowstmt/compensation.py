@@ -7,12 +7,13 @@ each of these the newest record first. Threads take turns, a parent after those 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from flowstmt.core.machine import Machine
-from flowstmt.core.state import ENDED, MAIN, OVER, State, Thread
+from flowstmt.core.state import ENDED, OVER, State, Thread
 from flowstmt.core.statements import Go
 from flowstmt.core.undoing import Record, records_to_undo
 from flowstmt.errors import PositionError
@@ -80,39 +81,38 @@ def compensation_plan(workflow: Any, state: State) -> list[UndoStep]:
 
 def _in_order(machine: Machine, state: State) -> Iterator[Record]:
     left = records_to_undo(state)
-    todo: dict[str, list[Record]] = {}
-    threads = [thread for thread in state.threads if thread.status is not ENDED]
+    threads = {thread.id: thread for thread in state.threads if thread.status is not ENDED}
+    in_sagas = [thread for thread in threads.values() if any((frame.data or {}).get("saga") for frame in thread.frames)]
     taken: set[int] = set()
-    for thread in sorted(threads, key=lambda each: -_depth(each, threads)):
+    todo: dict[str, deque[Record]] = {}
+    for thread in sorted(in_sagas, key=lambda each: -len(_ancestors(each, threads))):
+        own = todo[thread.id] = deque()
         for frame in reversed(thread.frames):
             saga = (frame.data or {}).get("saga")
-            records = [record for record in left if saga in record.get("sagas", ()) and id(record) not in taken]
-            taken |= set(map(id, records))
-            todo.setdefault(thread.id, []).extend(records)
+            own.extend(record for record in left if saga in record.get("sagas", ()) and id(record) not in taken)
+            taken.update(map(id, own))
+    waits_for = {thread.id: [each.id for each in in_sagas if _awaits(machine, thread, each, threads)] for thread in in_sagas}
     while any(todo.values()):
-        turn = [
-            thread
-            for thread in threads
-            if todo.get(thread.id) and not any(todo.get(each.id) for each in _waited_for(machine, thread, threads))
-        ]
-        for thread in turn:
-            yield todo[thread.id].pop(0)
+        # In start order, as they take turns.
+        for own in [
+            todo[each] for each, others in waits_for.items() if todo[each] and not any(todo[other] for other in others)
+        ]:
+            yield own.popleft()
     yield from (record for record in left if id(record) not in taken)
 
 
-def _parent(thread: Thread, threads: list[Thread]) -> Thread | None:
-    return next((each for each in threads if each.id == thread.parent), None)
+def _ancestors(thread: Thread, threads: Mapping[str, Thread]) -> list[Thread]:
+    """The live threads by way of which a thread was started, itself first."""
+    found = [thread]
+    while (parent := threads.get(found[-1].parent or "")) is not None:
+        found.append(parent)
+    return found
 
 
-def _depth(thread: Thread, threads: list[Thread]) -> int:
-    parent = _parent(thread, threads)
-    return 0 if parent is None else 1 + _depth(parent, threads)
-
-
-def _waited_for(machine: Machine, thread: Thread, threads: list[Thread]) -> Iterator[Thread]:
-    """The threads that a thread lets end before it undoes anything: its branches, and those that its sagas have started."""
-    by_name = machine.program.by_name
-    for each in threads:
-        if each.parent == thread.id and each.name != MAIN and (by_name[each.name].kind is not Go or by_name[each.name].in_saga):
-            yield each
-            yield from _waited_for(machine, each, threads)
+def _awaits(machine: Machine, thread: Thread, other: Thread, threads: Mapping[str, Thread]) -> bool:
+    """Whether a thread lets another one end before it undoes anything: one of its branches, or started inside of its Saga."""
+    way = _ancestors(other, threads)
+    if thread is other or thread not in way:
+        return False
+    starters = [machine.program.by_name[each.name] for each in way[: way.index(thread)]]
+    return all(node.kind is not Go or node.in_saga for node in starters)
