@@ -50,7 +50,7 @@ from flowstmt.core.statements import Sleep
 from flowstmt.drive import Workflow, alone
 from flowstmt.errors import StateError, a_kind_of, quoted
 from flowstmt.fields import fields_of
-from flowstmt.moving import kept_frames, present_id, refused, standing, stop_to_move_to, thread_to_move
+from flowstmt.moving import given_up, kept_frames, present_id, refused, standing, stop_to_move_to, thread_to_move
 from flowstmt.run import CODEC, Run
 
 __all__ = ["CONDITIONS", "LEGALITY", "cancel", "goto", "pause", "retry_now", "set_data", "unpause"]
@@ -196,8 +196,9 @@ def goto(
         moved = thread_to_move(machine, thread)
         node = stop_to_move_to(machine, moved, position)
         before = replace(moved)
-        machine.put(moved, node, kept_frames(machine, moved, node), at)
-        _note(state, at, "moved", by, reason, f"{standing(before)}, now at {node.name!r}", before)
+        frames = kept_frames(machine, moved, node)
+        machine.put(moved, node, frames, at)
+        _note(state, at, "moved", by, reason, f"{standing(before)}, now at {node.name!r}{given_up(before, frames)}", before)
         _bring_up_to_date(machine, at)
 
 

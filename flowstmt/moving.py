@@ -15,11 +15,11 @@ from difflib import get_close_matches
 from flowstmt.core.approvals import Approval
 from flowstmt.core.machine import Machine
 from flowstmt.core.nodes import FANOUT, STOPS, Compensation, Node, RunEnd
-from flowstmt.core.recovery import Finally, Saga, Try
+from flowstmt.core.recovery import Finally, Saga
 from flowstmt.core.state import ENDED, Frame, State, Thread
 from flowstmt.errors import ControlError, quoted
 
-__all__ = ["kept_frames", "present_id", "refused", "standing", "stop_to_move_to", "thread_to_move"]
+__all__ = ["given_up", "kept_frames", "present_id", "refused", "standing", "stop_to_move_to", "thread_to_move"]
 
 
 def refused(state: State, action: str, why: str) -> ControlError:
@@ -85,8 +85,9 @@ def kept_frames(machine: Machine, thread: Thread, node: Node) -> list[Frame]:
     # Some have a frame for themselves, which a thread gets when it arrives.
     wanted = node.frames[:-1] if node.kind in FANOUT or node.kind is Approval else node.frames
     names = tuple([frame.statement for frame in thread.frames])
+    parts = _parts(node)
     if names[: len(wanted)] != wanted:
-        lacking = next(name for i, name in enumerate(wanted) if names[i : i + 1] != (name,))
+        lacking = next(name for at, name in enumerate(wanted) if names[at : at + 1] != (name,))
         label = machine.program.by_name[lacking].label
         raise refused(
             machine.state,
@@ -94,20 +95,29 @@ def kept_frames(machine: Machine, thread: Thread, node: Node) -> list[Frame]:
             f"{node.label} is inside {label}, and thread {thread.id!r} is not: move it to a stop before that, and let it get "
             "there by itself",
         )
-    ending = _finals(node)
+    return [_kept(frame, parts[frame.statement]) for frame in thread.frames[: len(wanted)]]
+
+
+def _kept(frame: Frame, part: Node) -> Frame:
+    """The frame of a statement in a part of which a thread stands from now on."""
+    if part.stays:
+        return replace(frame, exit=None, data={**(frame.data or {}), "event": part.name})
     # What a body was left for is forgotten by whoever goes back into it.
-    return [
-        frame if frame.exit is None or frame.statement in ending else replace(frame, exit=None)
-        for frame in thread.frames[: len(wanted)]
-    ]
+    return frame if frame.exit is None or part.kind is Finally else replace(frame, exit=None)
 
 
-def _finals(node: Node) -> set[str]:
-    """The Try statements in whose Finally a stop is."""
-    found: set[str] = set()
+def given_up(thread: Thread, kept: list[Frame]) -> str:
+    """For the note: callbacks that were taken at a Wait to which the thread will not come back, and not acted upon."""
+    lost = [(frame.statement, (frame.data or {}).get("then")) for frame in thread.frames[len(kept) :]]
+    told = [f"{', '.join(map(repr, names))} of {wait!r}" for wait, names in lost if names]
+    return f"; given up: {'; '.join(told)}, which were taken" if told else ""
+
+
+def _parts(node: Node) -> dict[str, Node]:
+    """By the names of the statements around a stop: in which part of each it stands."""
+    found: dict[str, Node] = {}
     inner, around = node, node.parent
     while around is not None and around is not node.go:
-        if around.kind is Try and inner.kind is Finally:
-            found.add(around.name)
+        found[around.name] = inner
         inner, around = around, around.parent
     return found

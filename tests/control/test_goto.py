@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from flowstmt import (
+    Answer,
+    Approval,
     Branch,
     ControlError,
     ErrorInfo,
     EventStatus,
+    Every,
     For,
     ForEach,
     Go,
@@ -31,6 +34,7 @@ from flowstmt import (
     Try,
     Wait,
     WaitFor,
+    When,
     cancel,
     dump,
     goto,
@@ -351,3 +355,107 @@ def test_a_run_that_has_not_begun_can_begin_elsewhere():
     work, state = cls(), State.new("run", "Work", NOW)
     main = moved(work, state, "main", "z")
     assert (main.position, state.notes[0]["what"]) == ("z", "about to start, now at 'z'")
+
+
+# --- Waits whose cases stay, and Approvals ---
+
+
+def asking(w):
+    hourly = Every("hourly", HOUR, Step("r", w.say("r")), Wait("rw", On("x")))
+    once = On("ask", None, Step("s", w.say("s")), Wait("sw", On("x")), stay=True)
+    approval = Approval(
+        "ok",
+        ["ann", "bob"],
+        Step("yes", w.say("yes")),
+        timeout=9 * HOUR,
+        remind=Every("remind", HOUR, Step("rm", w.say("rm")), Wait("rmw", On("x"))),
+    )
+    return S(
+        Step("a", w.say("a")),
+        Wait("w", On("e", via=Desk()), once, hourly, When("later", w.n > 5, Step("l", w.say("l")))),
+        approval.rejected(Step("no", w.say("no"))),
+        Step("z", w.say("z")),
+    )
+
+
+ASKING = ("a", "w", "r", "rw", "s", "sw", "l", "ok", "yes", "rm", "rmw", "no", "z")
+
+
+def asked(*events) -> tuple[Any, State]:
+    """A run of that tree to which these happened: names of callbacks, or hours that pass."""
+    cls = workflow_class(asking)
+    work, state, now = cls(), State.new("run", "Work", NOW), NOW
+    resume(work, state, now=now)
+    for event in events:
+        if isinstance(event, str):
+            handle_callback(event, work, state, now=now)
+        else:
+            now += event * HOUR
+        resume(work, state, now=now)
+    return work, state
+
+
+RUNS = ((), ("ask",), ("ask", "x"), (1,), ("ask", "ask"), ("ask", "e"), ("e",), ("e", 1))
+
+
+@pytest.mark.parametrize("events", RUNS, ids=str)
+@pytest.mark.parametrize("name", ASKING)
+def test_a_thread_is_moved_between_waits_that_stay_or_stays_where_it_is(events, name):
+    work, state = asked(*events)
+    blob = dump(work, state)
+    try:
+        goto(work, state, "main", name, now=NOW)
+    except ControlError:
+        assert dump(work, state) == blob
+        return
+    check(work, state)
+    ended = after(type(work), dump(work, state), lambda work, state: None)
+    assert ended.status in ("Waiting", "Finished", "Failed")
+    work, state = load(type(work), dump(*load(type(work), blob)))
+    goto(work, state, "main", name, now=NOW)
+    cancel(work, state, "enough", now=NOW)
+    check(work, state)
+    assert after(type(work), dump(work, state), lambda work, state: None).status == "Cancelled"
+
+
+def test_a_thread_that_waits_can_not_be_moved_into_the_body_of_a_case():
+    work, state = asked()
+    with pytest.raises(ControlError, match="Step 's' is inside Wait 'w', and thread 'main' is not"):
+        goto(work, state, "main", "s")
+
+
+def test_a_frame_says_in_which_case_a_thread_is_from_now_on():
+    work, state = asked("ask")
+    [frame] = moved(work, state, "main", "r").frames
+    assert (frame.statement, frame.data["event"]) == ("w", "hourly")
+    work, state = asked("e")
+    [frame] = moved(work, state, "main", "rm").frames
+    assert (frame.statement, frame.data["event"]) == ("ok", "remind")
+
+
+def test_inside_of_a_case_that_stays_the_wait_goes_on():
+    work, state = asked("ask")
+    before = [(event.name, event.request) for event in state.threads[0].events if event.wait == "w"]
+    main = moved(work, state, "main", "s")
+    assert [(event.name, event.request) for event in main.events if event.wait == "w"] == before
+    assert [frame.statement for frame in main.frames] == ["w"]
+    resume(work, state, now=NOW)
+    handle_callback("x", work, state, now=NOW)
+    resume(work, state, now=NOW)
+    assert (main.position, work.log) == ("w", ["a", "s", "s"])
+
+
+def test_an_approval_is_asked_anew_without_the_answers_that_it_had():
+    work, state = asked("e")
+    handle_callback("approve", work, state, Answer("ann"), now=NOW)
+    for _ in range(2):
+        main = moved(work, state, "main", "ok")
+        assert [(frame.statement, frame.data["answers"]) for frame in main.frames] == [("ok", [])]
+    assert moved(work, state, "main", "z").frames == []
+
+
+def test_callbacks_that_were_taken_and_not_acted_upon_are_noted():
+    work, state = asked("ask", "ask", "e")
+    assert state.threads[0].frames[0].data["then"] == ["ask", "e"]
+    moved(work, state, "main", "z")
+    assert state.notes[-1]["what"] == "WaitingEvent at 'sw', now at 'z'; given up: 'ask', 'e' of 'w', which were taken"
