@@ -40,6 +40,7 @@ from flowstmt.core.state import (
     TEARDOWN_ERROR,
     WAITING_CONDITION,
     WAITING_TIME,
+    Frame,
     State,
     Thread,
     WaitEvent,
@@ -50,7 +51,7 @@ from flowstmt.core.statements import Sleep
 from flowstmt.drive import Workflow, alone
 from flowstmt.errors import StateError, a_kind_of, quoted
 from flowstmt.fields import fields_of
-from flowstmt.moving import given_up, kept_frames, present_id, refused, standing, stop_to_move_to, thread_to_move
+from flowstmt.moving import kept_frames, present_id, refused, standing, stop_to_move_to, thread_to_move
 from flowstmt.run import CODEC, Run
 
 __all__ = ["CONDITIONS", "LEGALITY", "cancel", "goto", "pause", "retry_now", "set_data", "unpause"]
@@ -198,7 +199,7 @@ def goto(
         before = replace(moved)
         frames = kept_frames(machine, moved, node)
         machine.put(moved, node, frames, at)
-        _note(state, at, "moved", by, reason, f"{standing(before)}, now at {node.name!r}{given_up(before, frames)}", before)
+        _note(state, at, "moved", by, reason, f"{standing(before)}, now at {node.name!r}{_given_up(before, frames)}", before)
         _bring_up_to_date(machine, at)
 
 
@@ -341,6 +342,16 @@ def _refuse_second_end(state: State, main: Thread) -> None:
             continue
         how = "has been cancelled already" if exit_["exit"] == "cancel" else "has failed already"
         raise refused(state, "cancel", f"the run {how}, and is on its way to its end: resume it")
+
+
+# --- goto ---
+
+
+def _given_up(thread: Thread, kept: list[Frame]) -> str:
+    """For the note: callbacks that were taken at a Wait to which the thread will not come back, and not acted upon."""
+    lost = [(frame.statement, (frame.data or {}).get("then")) for frame in thread.frames[len(kept) :]]
+    told = [f"{', '.join(map(repr, names))} of {wait!r}" for wait, names in lost if names]
+    return f"; given up: {'; '.join(told)}, which were taken" if told else ""
 
 
 # --- set_data ---

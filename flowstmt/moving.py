@@ -19,7 +19,7 @@ from flowstmt.core.recovery import Finally, Saga
 from flowstmt.core.state import ENDED, Frame, State, Thread
 from flowstmt.errors import ControlError, quoted
 
-__all__ = ["given_up", "kept_frames", "present_id", "refused", "standing", "stop_to_move_to", "thread_to_move"]
+__all__ = ["kept_frames", "present_id", "refused", "standing", "stop_to_move_to", "thread_to_move"]
 
 
 def refused(state: State, action: str, why: str) -> ControlError:
@@ -104,13 +104,6 @@ def _kept(frame: Frame, part: Node) -> Frame:
         return replace(frame, exit=None, data={**(frame.data or {}), "event": part.name})
     # What a body was left for is forgotten by whoever goes back into it.
     return frame if frame.exit is None or part.kind is Finally else replace(frame, exit=None)
-
-
-def given_up(thread: Thread, kept: list[Frame]) -> str:
-    """For the note: callbacks that were taken at a Wait to which the thread will not come back, and not acted upon."""
-    lost = [(frame.statement, (frame.data or {}).get("then")) for frame in thread.frames[len(kept) :]]
-    told = [f"{', '.join(map(repr, names))} of {wait!r}" for wait, names in lost if names]
-    return f"; given up: {'; '.join(told)}, which were taken" if told else ""
 
 
 def _parts(node: Node) -> dict[str, Node]:
