@@ -31,7 +31,7 @@ class Saved:
     """A checkpoint of a harness.
 
     Attributes:
-        kind: Why it was taken; ``afterCallback`` is the save that the harness makes after a callback.
+        kind: Why it was taken; ``afterCallback`` is the save that the harness makes after a callback, and after ``control``.
         snapshot: What was saved: hand it to ``flowstmt.load`` to look into it.
     """
 
@@ -126,7 +126,8 @@ class Harness(Generic[W]):
                 self.reload()
             if self._round_trip:
                 self.reload()
-            if not any(thread.status in _RUNNABLE for thread in self.state.threads):
+            paused = self.state.status is WorkflowStatus.Paused
+            if paused or not any(thread.status in _RUNNABLE for thread in self.state.threads):
                 return self.state.status
 
     def callback(self, request: CallbackRequest | Event[Any, Any] | str, payload: Any = None) -> Any:
@@ -148,6 +149,17 @@ class Harness(Generic[W]):
         if self._round_trip:
             self.reload()
         return output
+
+    def control(self, action: Callable[..., None], *arguments: Any, **options: Any) -> None:
+        """Do something to the run from outside (``pause``, ``cancel``, ``goto`` ...) now, and save, but do not run yet.
+
+        What follows the workflow and its state goes on: ``harness.control(cancel, "out of stock", by="ann")``.
+        """
+        self.trace.append(f"control {action.__name__}")
+        action(self.workflow, self.state, *arguments, now=self.now, **options)
+        self._save(CheckpointType.afterCallback)
+        if self._round_trip:
+            self.reload()
 
     def advance(self, by: timedelta) -> WorkflowStatus:
         """Move the clock, stopping to run at each instant at which the run wants to wake."""
@@ -180,7 +192,8 @@ class Harness(Generic[W]):
 
     def _save(self, kind: CheckpointType) -> None:
         # What is not saved by a driver, but by who called it, reads as such.
-        label = "save after the callback" if kind is CheckpointType.afterCallback else f"save {kind}"
+        by_hand = "control" if self.trace[-1:] and self.trace[-1].startswith("control ") else "callback"
+        label = f"save after the {by_hand}" if kind is CheckpointType.afterCallback else f"save {kind}"
         self._point(f"before {label}")
         self.snapshot = dump(self.workflow, self.state)
         self.saves.append(Saved(kind, self.snapshot))

@@ -24,6 +24,7 @@ from flowstmt import (
     WaitFor,
     cancel,
     dump,
+    goto,
     handle_callback,
     handle_callback_async,
     load,
@@ -34,6 +35,7 @@ from flowstmt import (
     set_data,
     unpause,
 )
+from flowstmt.testing import Harness
 from tests.control.acting import NOW, check, checkpoints, go_on, workflow_class
 
 HOUR = timedelta(hours=1)
@@ -200,3 +202,19 @@ def test_a_run_that_is_paused_twice_is_refused():
     pause(work, state)
     with pytest.raises(ControlError, match="run 'run': pause refused: the run is Paused, and has to be Resuming or Waiting"):
         pause(work, state)
+
+
+@pytest.mark.parametrize("round_trip", [False, True])
+def test_a_harness_controls_its_run_and_does_not_wait_for_one_that_is_paused(round_trip):
+    harness = Harness(workflow_class(lambda w: S(Step("a", w.say("a")), Step("b", w.say("b"))))(), round_trip=round_trip)
+    harness.control(pause, by="ann")
+    assert harness.run() == "Paused"
+    assert harness.advance(HOUR) == "Paused"
+    with pytest.raises(ControlError):
+        harness.control(pause)
+    harness.control(goto, "main", "b")
+    harness.control(unpause)
+    assert harness.run() == "Finished"
+    assert harness.workflow.log == ["b"]
+    assert [note["at"] for note in harness.state.notes] == [NOW.isoformat(), *[(NOW + HOUR).isoformat()] * 2]
+    assert harness.trace[:2] == ["control pause", "save after the control: revision 1, Paused: main Resuming at 'its start'"]
