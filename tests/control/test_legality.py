@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowstmt import (
+    CallbackError,
     ControlError,
     DefinitionError,
     State,
@@ -20,6 +21,7 @@ from flowstmt import (
     control,
     dump,
     goto,
+    handle_callback,
     load,
     pause,
     resume,
@@ -29,7 +31,7 @@ from flowstmt import (
 )
 from flowstmt.control import CONDITIONS, LEGALITY
 from flowstmt.core.program import program_for
-from tests.control import test_cancel, test_goto
+from tests.control import test_cancel, test_goto, test_plan
 from tests.control.acting import NOW, after, check, checkpoints, workflow_class
 from tests.meaning.flows import Player, Record, expected, flow_class
 from tests.meaning.test_meaning import ANY, SCRIPTS, STARTS, STYLES, thorough
@@ -191,3 +193,50 @@ def test_whatever_is_done_to_a_random_run_is_refused_without_a_trace_or_leaves_o
         assert status == "Cancelled" or any(frame.exit and frame.exit.get("sticky") for frame in state.threads[0].frames)
     else:
         assert status in ("Waiting", "Resuming", "Finished")
+
+
+WALKED = (*TREES, test_goto.asking, test_plan.branches, test_plan.beside, test_plan.deep)
+DEEDS = st.one_of(
+    st.sampled_from([(name,) for name in (*ACTIONS, "hour")]),
+    st.tuples(st.just("goto"), st.integers(0, 5), st.integers(0, 60)),
+    st.tuples(st.just("callback"), st.sampled_from(["e", "x", "ask", "y"])),
+    st.tuples(st.just("resume"), st.integers(0, 3)),
+)
+
+
+@thorough
+@given(tree=st.sampled_from(WALKED), pick=st.integers(0, 40), deeds=st.lists(DEEDS, min_size=1, max_size=6))
+def test_whatever_people_callbacks_and_time_do_to_a_run_it_goes_on_and_a_cancelled_one_ends(tree, pick, deeds):
+    cls = workflow_class(tree)
+    blobs = checkpoints(cls)
+    work, state = load(cls, blobs[pick % len(blobs)])
+    now, cancelled = NOW, False
+    for deed in deeds:
+        before = dump(work, state)
+        now += HOUR * (deed[0] == "hour")
+        try:
+            if deed[0] in ("resume", "hour"):
+                resume(work, state, now=now, max_steps=deed[1] if len(deed) > 1 else 2)
+            elif deed[0] == "callback":
+                handle_callback(deed[1], work, state, now=now)
+            elif len(deed) > 1:
+                draw_action(work, state, deed)
+            else:
+                ACTIONS[deed[0]](work, state)
+        except (ControlError, CallbackError):
+            assert dump(work, state) == before
+            continue
+        except DefinitionError:
+            assert deed[0] in ("resume", "hour")
+            return  # a thread was moved to before a Go whose thread lives
+        cancelled = cancelled or deed[0] == "cancel"
+        check(work, state)
+        work, state = load(cls, dump(work, state))
+    paused = state.status == "Paused"
+    try:
+        ended = after(cls, dump(work, state), lambda work, state: None)
+    except DefinitionError:
+        assert not cancelled
+        return
+    assert (ended.status == "Paused") is paused
+    assert paused or (ended.status == "Cancelled") is cancelled
