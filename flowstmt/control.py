@@ -23,7 +23,7 @@ from pydantic_core import from_json
 
 from flowstmt.backup import MISSING
 from flowstmt.core.events import NEEDS_TEARDOWN
-from flowstmt.core.exits import CANCEL, is_undoing
+from flowstmt.core.exits import CANCEL, Exit, is_undoing
 from flowstmt.core.machine import Machine
 from flowstmt.core.state import (
     ENDED,
@@ -49,12 +49,12 @@ from flowstmt.core.state import (
 )
 from flowstmt.core.statements import Sleep
 from flowstmt.drive import Workflow, alone
-from flowstmt.errors import StateError, a_kind_of, quoted
+from flowstmt.errors import ControlError, StateError, a_kind_of, quoted
 from flowstmt.fields import fields_of
 from flowstmt.moving import kept_frames, present_id, refused, standing, stop_to_move_to, thread_to_move
 from flowstmt.run import CODEC, Run
 
-__all__ = ["CONDITIONS", "LEGALITY", "cancel", "goto", "pause", "retry_now", "set_data", "unpause"]
+__all__ = ["CONDITIONS", "LEGALITY", "cancel", "goto", "legal_controls", "pause", "retry_now", "set_data", "unpause"]
 
 _ENDING = "is Resuming or Waiting, until it is Cancelled"
 _SAME = "stays Paused"
@@ -218,11 +218,9 @@ def retry_now(
     """
     _check(state, **({} if thread is None else {"thread": thread}))
     with _control("retry_now", workflow, state, by, reason, now) as (machine, at):
-        by_name = machine.program.by_name
         wanted = None if thread is None else present_id(machine, thread)
         threads = [each for each in state.threads if wanted in (None, each.id)]
-        retried = [each for each in threads if each.status is WAITING_TIME and by_name[each.position].kind is not Sleep]
-        events = [event for each in threads for event in each.events if event.status in (SETUP_ERROR, TEARDOWN_ERROR)]
+        retried, events = _failed(machine, threads)
         if not retried and not events:
             whose = "nothing waits" if thread is None else f"nothing of a thread {quoted(thread)} waits"
             raise refused(state, "retry_now", f"{whose} for another attempt")
@@ -328,6 +326,50 @@ def _bring_up_to_date(machine: Machine, at: datetime) -> None:
         state.wake_at = at
 
 
+# --- what may be done now ---
+
+
+def legal_controls(machine: Machine) -> list[str]:
+    """Which of these functions would not be refused, given the right arguments; for a machine that has begun, or is over."""
+    return [action for action, legal in LEGALITY.items() if machine.state.status in legal and _ASKED.get(action, _yes)(machine)]
+
+
+def _yes(machine: Machine) -> bool:
+    return True
+
+
+def _can_be_cancelled(machine: Machine) -> bool:
+    return _second_end(next(thread for thread in machine.state.threads if thread.id == MAIN)) is None
+
+
+def _can_be_moved(machine: Machine) -> bool:
+    for thread in machine.state.threads:
+        try:
+            thread_to_move(machine, thread.id)
+        except ControlError:
+            continue
+        return True
+    return False
+
+
+def _can_be_retried(machine: Machine) -> bool:
+    threads, events = _failed(machine, machine.state.threads)
+    return bool(threads or events)
+
+
+_ASKED = {"cancel": _can_be_cancelled, "goto": _can_be_moved, "retry_now": _can_be_retried}
+
+
+# --- retry_now ---
+
+
+def _failed(machine: Machine, threads: list[Thread]) -> tuple[list[Thread], list[WaitEvent]]:
+    """What waits for another attempt: threads, and what their events have outside."""
+    by_name = machine.program.by_name
+    again = [each for each in threads if each.status is WAITING_TIME and by_name[each.position].kind is not Sleep]
+    return again, [event for each in threads for event in each.events if event.status in (SETUP_ERROR, TEARDOWN_ERROR)]
+
+
 def _outside(event: WaitEvent) -> str:
     return "teardown" if event.status in NEEDS_TEARDOWN else "setup"
 
@@ -336,12 +378,19 @@ def _outside(event: WaitEvent) -> str:
 
 
 def _refuse_second_end(state: State, main: Thread) -> None:
-    for frame in main.frames:
-        exit_ = frame.exit
-        if exit_ is None or not (exit_.get("sticky") or (frame.statement == MAIN and is_undoing(exit_))):
-            continue
+    exit_ = _second_end(main)
+    if exit_ is not None:
         how = "has been cancelled already" if exit_["exit"] == "cancel" else "has failed already"
         raise refused(state, "cancel", f"the run {how}, and is on its way to its end: resume it")
+
+
+def _second_end(main: Thread) -> Exit | None:
+    """What the run is ending for already, if nothing can change that any more."""
+    for frame in main.frames:
+        exit_: Exit | None = frame.exit
+        if exit_ is not None and (exit_.get("sticky") or (frame.statement == MAIN and is_undoing(exit_))):
+            return exit_
+    return None
 
 
 # --- goto ---

@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from flowstmt.control import legal_controls
 from flowstmt.core.events import NEEDS_TEARDOWN, open_event
 from flowstmt.core.exits import pending_exit
 from flowstmt.core.nodes import STARTERS, Compensation, Node, RunEnd
@@ -117,6 +118,7 @@ class _Reader:
             () if over or paused else tuple([self._action(thread) for thread in self.machine.executing()]),
             tuple([_move(thread) for thread in (() if paused else threads) if thread.status is RESUMING]),
             tuple([outside for thread in (() if paused else state.threads) for outside in _outside(thread)]),
+            tuple(legal_controls(self.machine)),
         )
 
     def _events(self, thread: Thread) -> list[Node]:

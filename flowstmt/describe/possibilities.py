@@ -122,6 +122,9 @@ class Legal:
     what parked threads wait for. ``actions`` (whose turn is next first), ``moves`` and ``outside`` are what ``resume`` would
     do by itself. Of a run that is over, nothing but teardowns can be left; of one that is paused, nothing but what its threads
     wait for is told.
+
+    ``controls`` are the functions of ``flowstmt.control`` that would not be refused now: ``goto`` if there is a thread that it
+    may move, whatever it is moved to.
     """
 
     run_id: str
@@ -135,6 +138,7 @@ class Legal:
     actions: tuple[LegalAction, ...] = ()
     moves: tuple[LegalMove, ...] = ()
     outside: tuple[LegalOutside, ...] = ()
+    controls: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON: instants are texts, requests what ``CallbackRequest(**...)`` takes."""

@@ -51,7 +51,7 @@ ACTIONS: dict[str, Callable[[Any, State], Any]] = {
 
 
 def test_the_table_has_a_row_for_every_action_and_conditions_for_some():
-    assert set(LEGALITY) == set(ACTIONS) == {name for name in control.__all__ if name.islower()}
+    assert set(LEGALITY) == set(ACTIONS) == {name for name in control.__all__ if name.islower()} - {"legal_controls"}
     assert set(CONDITIONS) < set(LEGALITY)
     assert {status for legal in LEGALITY.values() for status in legal} == set(WorkflowStatus)
 

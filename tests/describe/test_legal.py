@@ -15,7 +15,9 @@ from flowstmt import (
     AmbiguousCallbackError,
     CallbackError,
     CallbackRequest,
+    ControlError,
     DefinitionError,
+    Fail,
     For,
     ForEach,
     Go,
@@ -33,12 +35,15 @@ from flowstmt import (
     Timeout,
     Wait,
     WaitFor,
+    cancel,
     dump,
+    goto,
     handle_callback,
     legal,
     load,
     pause,
     resume,
+    retry_now,
     unpause,
 )
 from flowstmt.core.callbacks import accept
@@ -79,6 +84,65 @@ def checked(workflow: Any, state: State, now: datetime = START) -> Legal:
         assert (callback.request.pc, thread.birth) == (callback.pc, callback.birth)
         assert callback.pc <= thread.pc
     return found
+
+
+def controls_that_work(workflow: Any, state: State) -> list[str]:
+    """Which controls are not refused, tried on copies."""
+    blob = dump(workflow, state)
+    calls: dict[str, Any] = {
+        "pause": lambda w, s: pause(w, s, now=START),
+        "unpause": lambda w, s: unpause(w, s, now=START),
+        "cancel": lambda w, s: cancel(w, s, "no reason", now=START),
+        "retry_now": lambda w, s: retry_now(w, s, now=START),
+    }
+    found = []
+    for name, call in calls.items():
+        copy = load(type(workflow), blob)
+        try:
+            call(*copy)
+        except ControlError:
+            assert dump(*copy) == blob
+        else:
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_the_controls_listed_are_those_that_are_not_refused(case: CoreCase):
+    def look(work: Any, state: State) -> None:
+        told = legal(work, state, START).controls
+        assert [name for name in told if name not in ("goto", "set_data")] == controls_that_work(work, state)
+        assert ("set_data" in told) is (state.status in ("Resuming", "Waiting", "Paused"))
+        if state.status in ("Resuming", "Waiting"):
+            paused = load(type(work), dump(work, state))
+            pause(*paused, now=START)
+            told = legal(*paused, START).controls
+            assert [name for name in told if name not in ("goto", "set_data")] == controls_that_work(*paused)
+
+    play(case, "class", invariant=look)
+
+
+def test_goto_is_listed_while_there_is_a_thread_that_may_be_moved():
+    @dataclass
+    class Trip:
+        def definition(self):
+            return S(Step("s", self.act, compensate=self.undo), Wait("w", On("go")), Fail("f", "no"))
+
+        def act(self): ...
+        def undo(self):
+            raise OSError("down")
+
+    trip, state = Trip(), State.new("t-1", "Trip", START)
+    resume(trip, state, now=START)
+    assert legal(trip, state, START).controls == ("pause", "cancel", "goto", "set_data")
+    handle_callback("go", trip, state, now=START)
+    resume(trip, state, now=START)
+    assert legal(trip, state, START).controls == ("pause", "retry_now", "set_data")
+    with pytest.raises(ControlError):
+        goto(trip, state, "main", "w", now=START)
+    for hours in range(1, 4):
+        resume(trip, state, now=START + hours * HOUR)
+    assert (state.status, legal(trip, state).controls) == ("Failed", ())
 
 
 def taken(program: Any, state: State, request: CallbackRequest) -> bool:
