@@ -22,7 +22,10 @@ suite holds every status that is assigned against the same tables.
 ## Run
 
 `Resuming`: something can run, call `resume`. `Waiting`: all threads are parked; `wake_at` says from when on `resume` could do
-something by itself. `Finished`: `main` returned. A run that is over takes no callbacks; `resume` only tears down what is left.
+something by itself. `Paused`: somebody has stopped it, until somebody unpauses it. `Finished`: `main` returned. `Failed`: a
+failure was final, and nothing took it. `Cancelled`: somebody told it to end. A run on its way to `Failed` or `Cancelled` is
+`Resuming` or `Waiting` until what stands in `finally_` has run and all is undone that can be. A run that is over takes no
+callbacks; `resume` only tears down what is left.
 $spare
 $run
 
@@ -40,8 +43,11 @@ $conditions
 ## Thread
 
 `Resuming` is the only status in which a thread moves by itself, from its position to the next stop. Each stop has a status of
-its own, because what ends it differs: an action, an event, a condition, an instant. When `main` returns, all threads end. A
-thread that has `Ended` is kept only until its events are torn down; it is dead to everybody else, and its id is free.
+its own, because what ends it differs: an action, an event, a condition, an instant. A thread that waits for its next attempt
+waits for an instant, and is `Executing` again when that has come; one at a `Parallel` or `Map`, or past the end of `main`, waits
+for other threads to end. When `main` returns or fails, all threads are told to end, and so are branches that are not needed any
+more: those that are in a `finally_`, or have one around them, run that first. A thread that has `Ended` is kept only until its
+events are torn down; it is dead to everybody else, and its id is free.
 
 $thread
 
@@ -108,7 +114,10 @@ Marks = Mapping[Any, str]
 """Where something begins or goes, and why: no status is assigned there, so no table says it."""
 
 RUN_STARTS: Marks = {WorkflowStatus.Resuming: "State.new"}
-THREAD_STARTS: Marks = {ThreadStatus.Resuming: "the run, or a Go, starts it"}
+THREAD_STARTS: Marks = {
+    ThreadStatus.Resuming: "the run, a Go, a Parallel or a Map starts it",
+    ThreadStatus.Executing: "it is started, and begins with a Step",
+}
 THREAD_ENDS: Marks = {ThreadStatus.Ended: "its events, if any, are torn down"}
 EVENT_STARTS: Marks = {EventStatus.PendingSetup: "its via has a setup", EventStatus.Setup: "nothing to set up"}
 _GONE = "its Wait has ended, nothing to tear down"
