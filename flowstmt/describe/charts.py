@@ -96,7 +96,9 @@ class _Chart:
         self.ways = Ways(self.nodes)
         self.jumps = Jumps(subject.root, self.manners, self.ways)
         self._connect()
-        self.reached = reached(self.arrows)
+        self.reached, passed = reached(self.arrows)
+        # Nobody goes on past a finally that is entered on the way out only.
+        self.arrows = [each for each in self.arrows if each.source not in self.reached or passed.issuperset(each.goal.passes)]
         self.ends = {arrow.goal.box for arrow in self.arrows}
 
     @property

@@ -147,8 +147,11 @@ def _is_inside(node: Node | None, final: Node) -> bool:
     return node is not None and final.index <= node.index <= final.last
 
 
-def reached(arrows: list[Arrow]) -> set[str]:
-    """The boxes that a thread can get to. The end of a finally lets those go on that have not entered it on their way out."""
+def reached(arrows: list[Arrow]) -> tuple[set[str], set[int]]:
+    """The boxes that a thread can get to, and the finallys that it can enter otherwise than on its way out.
+
+    Only past the ends of these it goes on.
+    """
     found = {"start"}
     passed: set[int] = set()
     waiting = [arrow for arrow in arrows if arrow.leads]
@@ -162,5 +165,5 @@ def reached(arrows: list[Arrow]) -> set[str]:
             else:
                 left.append(arrow)
         if len(left) == len(waiting):
-            return found
+            return found, passed
         waiting = left

@@ -207,10 +207,12 @@ def test_a_finally_in_a_thread_leads_to_the_end_of_that_thread():
 def test_what_follows_a_try_that_never_comes_to_its_end_is_not_reached():
     chart = drawn(S(Try("t", Return()).finally_(step("a")), step("never")))
     assert boxes(chart, "unreached") == ["never"]
+    assert {way for way in chart.ways() if way[0] in ("a", "left by")} == {("a", "", "left by"), ("left by", "Return", "end")}
     chart = drawn(S(Try("t", Fail("f", "no")).catch("f", step("a")), step("reached")))
     assert boxes(chart, "unreached") == []
     chart = drawn(S(Try("t", Fail("f", "no")).finally_(step("a")), step("never"), Map("m", [], step("nor this"))))
     assert boxes(chart, "unreached") == ["never", "map: m", "nor this", "join: m\nall"]
+    assert not [way for way in chart.ways() if way[0] == "a"]
 
 
 def test_what_follows_branches_that_never_end_is_reached_by_their_failures():
@@ -306,7 +308,7 @@ def test_branches_stand_in_the_frame_of_what_guards_them():
 def test_a_return_of_a_branch_goes_through_its_finally_to_the_join():
     chart = drawn(Parallel("p", Branch("a", Try("t", Return(1)).finally_(step("x")))))
     assert ("Return 1", "", "finally: t") in chart.ways()
-    assert chart.dotted_words["f4", "j0"] == ["its end", "Return"]
+    assert chart.dotted_words["f4", "j0"] == ["Return"]
 
 
 # --- cases that stay ---
