@@ -782,6 +782,20 @@ def full_state() -> Any:
     error = {"type": "OSError", "message": "no", "step": "pay", "attempts": 2}
     failed = {**error, "type": "KeyError"}
     broken = {**error, "message": "broken"}
+    failure = {"exit": "failure", "error": {**error}, "catch": {"try": "t", "case": 0}}
+    counts = {"count": 3, "next": 3, "live": 1, "succeeded": 1, "failed": 1}
+    answer = {"who": "ann", "comment": "", "approved": True, "at": "2026-01-02T03:04:05Z"}
+    case = {"event": "remind", "decided": "reject"}
+    undone = {
+        "step": "pay",
+        "thread": "main",
+        "birth": "b",
+        "pc": 2,
+        "result": 1,
+        "item": 2,
+        "sagas": ["b"],
+        "error": {**error},
+    }
     event = {
         "name": "paid",
         "wait": "payment",
@@ -808,7 +822,13 @@ def full_state() -> Any:
         "attempt": 2,
         "error": failed,
         "arg": {"a": [1]},
-        "frames": [{"statement": "lines", "index": 1, "item": {"sku": "a"}, "exit": "Break", "data": [1]}],
+        "frames": [
+            {"statement": "lines", "index": 1, "item": {"sku": "a"}, "exit": {"exit": "return", "value": [1], "sticky": True}},
+            {"statement": "trip", "index": 0, "exit": failure, "data": {"saga": "b"}},
+            {"statement": "all", "index": 0, "data": {**counts, "errors": [{"branch": "c", **error, "index": 2}], "met": True}},
+            {"statement": "ok", "index": 0, "data": {"approvers": ["ann"], "answers": [answer], "then": ["reject"], **case}},
+            {"statement": "month", "index": 0, "data": {"then": ["change"], **case}},
+        ],
     }
     return {
         "run_id": "run-1",
@@ -819,7 +839,7 @@ def full_state() -> Any:
         "threads": [thread],
         "result": {"a": 1},
         "error": broken,
-        "undo": [{"a": 1}],
+        "undo": [undone],
         "notes": ["x", None],
     }
 
@@ -833,7 +853,7 @@ def test_every_key_of_a_state_survives_a_trip() -> None:
     blob = document_of(full_state())
     order, state = load(Frozen, blob)
     assert json.loads(dump(order, state))["state"] == full_state()
-    assert state.threads[0].frames == [Frame("lines", 1, {"sku": "a"}, "Break", [1])]
+    assert state.threads[0].frames[0] == Frame("lines", 1, {"sku": "a"}, {"exit": "return", "value": [1], "sticky": True})
     assert state.wake_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     again = load(Frozen, dump(order, state))[1]
     assert again == state
@@ -856,11 +876,11 @@ def test_keys_at_their_default_are_left_out_and_missing_ones_take_it() -> None:
 def paths_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The paths of all values that have a shape of their own."""
     found = [path] if path else []
-    free = {"result", "arg", "item", "exit", "data"}
+    free = {"result", "arg", "item", "value"}
     if isinstance(value, dict):
         for key, part in value.items():
             found += [] if key in free else paths_of(part, (*path, key))
-    elif isinstance(value, list) and path[-1] not in ("undo", "notes"):
+    elif isinstance(value, list) and path[-1] != "notes":
         for i, part in enumerate(value):
             found += paths_of(part, (*path, i))
     return found
@@ -925,6 +945,36 @@ def test_a_refused_state_says_what_was_expected_and_what_was_found(path: tuple[A
     told = refusal(state)
     assert told is not None
     assert f"{json_path(path)}: {why}. This version of flowstmt" in told
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("exit", {"exit": "jump"}, "exit.exit: expected one of end, break, continue, return, failure, cancel, not 'jump'"),
+        ("exit", {"exit": "failure"}, "exit: the key 'error' is missing"),
+        ("exit", {"exit": "break", "catch": {"try": "t"}}, "exit.catch: the key 'case' is missing"),
+        ("data", {"a": 1}, "data: expected an object with one of the keys saga, count, approvers, then"),
+        ("data", [], "data: expected an object, not []"),
+        ("data", {"count": 1}, "data: the key 'next' is missing"),
+        ("data", {"count": 1, "index": []}, "data: the key 'next' is missing"),
+    ],
+)
+def test_what_a_frame_keeps_has_a_shape(key: str, value: Any, why: str) -> None:
+    state = full_state()
+    state["threads"][0]["frames"][0][key] = value
+    told = refusal(state)
+    assert told is not None
+    assert f"$.state.threads[0].frames[0].{why}" in told
+
+
+@pytest.mark.usefixtures("odd_states")
+@pytest.mark.parametrize(("index", "fits"), [({}, True), ({"a": 0}, True), ({"a": -1}, False), ([], False)])
+def test_the_indexes_of_branches_are_kept_by_their_keys(index: Any, fits: bool) -> None:
+    state = full_state()
+    state["threads"][0]["frames"][2]["data"]["index"] = index
+    told = refusal(state)
+    assert (told is None) is fits
+    assert told is None or "$.state.threads[0].frames[2].data.index" in told
 
 
 @pytest.mark.parametrize("path", [(), *(path for path in paths_of(full_state()))], ids=json_path)

@@ -219,6 +219,55 @@ def _list(reader: Reader) -> Reader:
     return read
 
 
+def _object(required: Mapping[str, Reader], optional: Mapping[str, Reader] | None = None) -> Reader:
+    """Reads what stays a dict: looked at, and left as it is."""
+    readers = {**required, **(optional or {})}
+
+    def read(value: Any, path: str) -> Any:
+        if not isinstance(value, dict):
+            raise StateError(f"{path}: expected an object, not {quoted(value)}")
+        unknown = [key for key in value if key not in readers]
+        if unknown:
+            raise StateError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(readers)}")
+        missing = [key for key in required if key not in value]
+        if missing:
+            raise StateError(f"{path}: the key {missing[0]!r} is missing")
+        for key, item in value.items():
+            readers[key](item, f"{path}.{key}")
+        return value
+
+    return read
+
+
+def _keyed(value: Any, path: str) -> Any:
+    """The indexes of items by their keys."""
+    if not isinstance(value, dict):
+        raise StateError(f"{path}: expected an object, not {quoted(value)}")
+    for key, item in value.items():
+        _count(item, f"{path}.{key}")
+    return value
+
+
+def _exit(value: Any, path: str) -> Any:
+    """What a thread is leaving for."""
+    _EXIT(value, path)
+    if value["exit"] not in _EXITS:
+        raise StateError(f"{path}.exit: expected one of {', '.join(_EXITS)}, not {quoted(value['exit'])}")
+    if value["exit"] == "failure" and "error" not in value:
+        raise StateError(f"{path}: the key 'error' is missing")
+    return value
+
+
+def _kept(value: Any, path: str) -> Any:
+    """What a statement keeps in a frame: which it is shows in its first key."""
+    if not isinstance(value, dict):
+        raise StateError(f"{path}: expected an object, not {quoted(value)}")
+    reader = next((reader for key, reader in _KEPT.items() if key in value), None)
+    if reader is None:
+        raise StateError(f"{path}: expected an object with one of the keys {', '.join(_KEPT)}")
+    return reader(value, path)
+
+
 def _record(cls: type[Any], readers: Mapping[str, Reader]) -> Reader:
     return lambda value, path: _read(cls, readers, value, path)
 
@@ -256,7 +305,44 @@ _EVENT = _record(
         "due_at": _optional(_instant),
     },
 )
-_FRAME = _record(Frame, {"statement": _text, "index": _count, "item": _any, "exit": _any, "data": _any})
+_ERROR_KEYS: Mapping[str, Reader] = {"type": _text, "message": _text, "step": _text, "attempts": _count}
+_PLAIN_ERROR = _object(_ERROR_KEYS)
+_EXITS = ("end", "break", "continue", "return", "failure", "cancel")
+_EXIT = _object(
+    {"exit": _text},
+    {"value": _any, "error": _PLAIN_ERROR, "catch": _object({"try": _text, "case": _count}), "sticky": _flag},
+)
+_TEXTS = _list(_text)
+_OPEN: Mapping[str, Reader] = {"event": _text, "decided": _text}
+_KEPT: Mapping[str, Reader] = {
+    "saga": _object({"saga": _text}),
+    "count": _object(
+        {"count": _count, "next": _count, "live": _count, "succeeded": _count, "failed": _count},
+        {
+            "errors": _list(_object({"branch": _text, **_ERROR_KEYS}, {"index": _count})),
+            "results": _list(_any),
+            "index": _keyed,
+            "met": _flag,
+        },
+    ),
+    "approvers": _object(
+        {
+            "approvers": _TEXTS,
+            "answers": _list(_object({"who": _text, "comment": _text, "approved": _flag, "at": _instant})),
+            "then": _TEXTS,
+        },
+        _OPEN,
+    ),
+    "then": _object({"then": _TEXTS}, _OPEN),
+}
+_UNDO = _object(
+    {"step": _text, "thread": _text, "birth": _text, "pc": _count},
+    {"result": _any, "item": _any, "sagas": _TEXTS, "error": _PLAIN_ERROR},
+)
+_FRAME = _record(
+    Frame,
+    {"statement": _text, "index": _count, "item": _any, "exit": _optional(_exit), "data": _optional(_kept)},
+)
 _THREAD = _record(
     Thread,
     {
@@ -287,6 +373,6 @@ _STATE: Mapping[str, Reader] = {
     "wake_at": _optional(_instant),
     "result": _any,
     "error": _optional(_ERROR),
-    "undo": _list(_any),
+    "undo": _list(_UNDO),
     "notes": _list(_any),
 }
