@@ -111,8 +111,9 @@ def _ancestors(thread: Thread, threads: Mapping[str, Thread]) -> list[Thread]:
 
 def _awaits(machine: Machine, thread: Thread, other: Thread, threads: Mapping[str, Thread]) -> bool:
     """Whether a thread lets another one end before it undoes anything: one of its branches, or started inside of its Saga."""
-    way = _ancestors(other, threads)
-    if thread is other or thread not in way:
+    if thread is other:
         return False
-    starters = [machine.program.by_name[each.name] for each in way[: way.index(thread)]]
-    return all(node.kind is not Go or node.in_saga for node in starters)
+    if not {(frame.data or {}).get("saga") for frame in thread.frames}.isdisjoint(other.sagas):
+        return True
+    way = _ancestors(other, threads)
+    return thread in way and all(machine.program.by_name[each.name].kind is not Go for each in way[: way.index(thread)])

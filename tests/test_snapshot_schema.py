@@ -147,6 +147,7 @@ def full() -> dict[str, Any]:
         "birth": BIRTH,
         "parent": "main",
         "event": "c",
+        "sagas": [BIRTH],
     }
     state = {
         "run_id": "run-1",
@@ -303,6 +304,7 @@ def test_a_snapshot_with_every_key_fits() -> None:
     assert set(DEFS) == {"Instant", *(cls.__name__ for cls, _ in held), *(name for name, _ in others)}
     over = put(put(put(document, "state.threads", []), "state.status", "Finished"), "state.undo", ...)
     assert VALIDATOR.is_valid(put(over, "state.result", 0))
+    assert VALIDATOR.is_valid(put(over, "state.undo", [{**step(), "error": error()}]))
     failed = put(put(over, "state.status", "Failed"), "state.error", error())
     assert VALIDATOR.is_valid(put(failed, "state.undo", [{**step(), "error": error()}]))
     assert VALIDATOR.is_valid(put(failed, "state.status", "Cancelled"))
@@ -367,6 +369,7 @@ MISFITS: list[tuple[str, str, Any]] = [
     ("what was undone of no step", "state.undo.0.step", ...),
     ("a record of nothing that is known", "state.undo.0.more", 1),
     ("a step in sagas without a name", "state.undo.0.sagas", ["trip"]),
+    ("a thread in sagas without a name", "state.threads.2.sagas", ["trip"]),
     ("a note about nothing", "state.notes.0.note", ...),
     ("a note without an instant", "state.notes.1.at", ...),
     ("an exit that is none", "state.threads.0.frames.1.exit.exit", "jump"),

@@ -829,6 +829,7 @@ def full_state() -> Any:
             {"statement": "ok", "index": 0, "data": {"approvers": ["ann"], "answers": [answer], "then": ["reject"], **case}},
             {"statement": "month", "index": 0, "data": {"then": ["change"], **case}},
         ],
+        "sagas": ["5a3ed210e04caf2b"],
     }
     return {
         "run_id": "run-1",
@@ -1041,6 +1042,7 @@ def test_missing_keys_of_a_state_take_their_defaults() -> None:
         "error": None,
         "arg": None,
         "frames": [{"statement": "l", "index": 0, "item": None, "exit": None, "data": None}],
+        "sagas": [],
     }
     loaded = asdict(load(Frozen, document_of(state))[1])
     del loaded["raw"]  # not saved

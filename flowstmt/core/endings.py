@@ -133,7 +133,7 @@ class Endings(Joins):
         if "error" in exit_:
             self._put(state, "error", ErrorInfo(**exit_["error"]))
         if state.undo and not is_undoing(exit_):
-            self._put(state, "undo", [])
+            self._put(state, "undo", [record for record in state.undo if "error" in record])
 
     def _at_run_end(self, main: Thread, node: Node) -> None:
         """All other threads have ended: what was to be undone is undone, and the run is over."""

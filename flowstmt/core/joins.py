@@ -29,8 +29,8 @@ from flowstmt.core.state import (
     Thread,
     birth_of,
 )
-from flowstmt.core.statements import Step
-from flowstmt.core.undoing import Undoing
+from flowstmt.core.statements import Go, Step
+from flowstmt.core.undoing import Undoing, sagas_of
 from flowstmt.errors import DefinitionError, ParallelError, a_kind_of, quoted, said
 
 if TYPE_CHECKING:
@@ -134,6 +134,9 @@ class Joins(Undoing):
         started = Thread(
             thread_id, node.name, status, position, None, [], pc, birth, parent.id, ready, self._now, None, 1, None, arg, []
         )
+        if node.in_saga:
+            # Who is at a Go has not parked yet: its frames are on their way.
+            started.sagas = sagas_of(parent, self._frames if node.kind is Go else parent.frames)
         self.state.threads.append(started)
         agenda.started(started)
 

@@ -314,6 +314,7 @@ class Thread:
         error: How the last attempt failed.
         arg: Its own object: the ``arg`` of its Go, or the item that the Go handed on.
         frames: The loops over items that it is inside of, the outermost first.
+        sagas: The Sagas that it was started inside of, each by what tells this round of it from every other.
     """
 
     id: str
@@ -332,6 +333,7 @@ class Thread:
     error: ErrorInfo | None = None
     arg: Any = None
     frames: list[Frame] = field(default_factory=list)
+    sagas: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -87,6 +87,8 @@ def _thread_to_json(thread: Thread, i: int, encode: Encode) -> dict[str, Any]:
         out["frames"] = [
             _frame_to_json(frame, f"$.state.threads[{i}].frames[{k}].item", encode) for k, frame in enumerate(thread.frames)
         ]
+    if thread.sagas:
+        out["sagas"] = thread.sagas
     return out
 
 
@@ -362,6 +364,7 @@ _THREAD = _record(
         "error": _optional(_ERROR),
         "arg": _any,
         "frames": _list(_FRAME),
+        "sagas": _list(_text),
     },
 )
 _STATE: Mapping[str, Reader] = {

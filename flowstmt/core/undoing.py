@@ -28,9 +28,9 @@ from flowstmt.core.unwinding import Unwinding
 from flowstmt.errors import PositionError, said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-__all__ = ["Record", "Undoing", "records_to_undo"]
+__all__ = ["Record", "Undoing", "records_to_undo", "sagas_of"]
 
 Record: TypeAlias = dict[str, Any]
 """A completed step that can be undone: ``step``, ``thread``, ``birth``, ``pc``, ``result``, ``item``, ``sagas``, ``error``."""
@@ -41,6 +41,11 @@ def records_to_undo(state: State, saga: str | None = None) -> list[Record]:
     return [
         record for record in reversed(state.undo) if "error" not in record and (saga is None or saga in record.get("sagas", ()))
     ]
+
+
+def sagas_of(thread: Thread, frames: list[Frame]) -> list[str]:
+    """The sagas that a thread with these frames is inside of: those that it was started in, and its own."""
+    return [*thread.sagas, *(frame.data["saga"] for frame in frames if frame.data is not None and "saga" in frame.data)]
 
 
 class Undoing(Unwinding):
@@ -69,7 +74,7 @@ class Undoing(Unwinding):
         if takes > 1:
             self._frames = thread.frames
             record["item"] = self._plain(thread, node, "the item, which its compensate takes,", self._item(thread, node))
-        sagas = list(self._sagas(thread)) if node.in_saga else []
+        sagas = sagas_of(thread, thread.frames) if node.in_saga else []
         if sagas:
             record["sagas"] = sagas
         self.state.undo = [*self.state.undo, record]
@@ -81,21 +86,6 @@ class Undoing(Unwinding):
         if node.item is not None and found.required == base + 2:
             return 2
         return int(found.most > base)
-
-    def _sagas(self, thread: Thread) -> Iterator[str]:
-        """The sagas that a thread is in, also by way of the threads that started it."""
-        for frame in thread.frames:
-            if frame.data is not None and "saga" in frame.data:
-                yield frame.data["saga"]
-        parent = self._parent_in_saga(thread)
-        if parent is not None:
-            yield from self._sagas(parent)
-
-    def _parent_in_saga(self, thread: Thread) -> Thread | None:
-        """The live thread that started this one, if that was inside of a Saga."""
-        if thread.name == MAIN or not self.program.by_name[thread.name].in_saga:
-            return None
-        return next((each for each in self.state.threads if each.id == thread.parent and each.status is not ENDED), None)
 
     # --- compensations ---
 
@@ -166,7 +156,7 @@ class Undoing(Unwinding):
 
     def _end_started_inside(self, thread: Thread, saga: Node) -> bool:
         """End the threads that a Saga has started; whether its thread has to wait for one of them."""
-        started = [each for each in self.state.threads if self._is_started_inside(each, thread, saga)]
+        started = self._started_inside(self._frames[-1])
         for each in started:
             self._cancel(each, CANCEL, f"Saga {saga.name!r} failed")
         if all(each.status is ENDED for each in started):
@@ -174,15 +164,10 @@ class Undoing(Unwinding):
         self._park(thread, saga, WAITING_CONDITION)
         return True
 
-    def _is_started_inside(self, each: Thread, thread: Thread, saga: Node) -> bool:
-        if each is thread or each.status is ENDED or each.name == MAIN:
-            return False
-        around: Node | None = self.program.by_name[each.name]
-        while around is not None and around is not saga:
-            around = around.parent
-        parent = self._parent_in_saga(each) if around is saga else None
-        return parent is not None and (parent is thread or self._is_started_inside(parent, thread, saga))
+    def _started_inside(self, frame: Frame) -> list[Thread]:
+        saga = frame.data["saga"]
+        return [each for each in self.state.threads if each.status is not ENDED and saga in each.sagas]
 
     def _holds_saga(self, thread: Thread, saga: Node) -> bool:
         """Whether the threads that a failed Saga has started have ended."""
-        return not any(self._is_started_inside(each, thread, saga) for each in self.state.threads)
+        return not self._started_inside(thread.frames[-1])
