@@ -26,7 +26,7 @@ from tests.meaning.failing_trees import (
     told,
 )
 from tests.meaning.flows import Compiler, Kill, Style, at
-from tests.meaning.python_world import End
+from tests.meaning.python_rounds import REASON, End
 from tests.meaning.trees import Act, Await, Body, Call, Cond, Each, apply, nodes, number, plain_number
 
 __all__ = ["Play", "Played", "played"]
@@ -37,16 +37,24 @@ MOST_MOVES = 400
 
 @dataclass
 class Log:
-    """What a run was seen to do. ``effects``: what each action did outside, by idempotency key."""
+    """What a run was seen to do. ``effects``: what each attempt did outside, by idempotency key."""
 
     trace: list[tuple[Any, ...]] = field(default_factory=list)
-    effects: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    effects: dict[tuple[str, int], tuple[Any, ...]] = field(default_factory=dict)
+    conflicts: list[tuple[Any, ...]] = field(default_factory=list)
 
     def note(self, kind: str, name: str, *rest: Any) -> int:
         """Add an entry; how many of this kind there were of this statement."""
         before = sum(entry[:2] == (kind, name) for entry in self.trace)
         self.trace.append((kind, name, *rest))
         return before
+
+    def affect(self, now: fl.Current, effect: tuple[Any, ...]) -> None:
+        """An attempt has an effect outside; if it is made again, it must be the same one."""
+        key = (now.idempotency_key, now.attempt)
+        if self.effects.setdefault(key, effect) != effect:
+            # Not raised: here that would be a failure like any other.
+            self.conflicts.append((key, self.effects[key], effect))
 
 
 def raise_if_scripted(faults: tuple[str, ...], calls: int, name: str) -> None:
@@ -68,9 +76,8 @@ class FailingCompiler(Compiler):
             before = None if item is None else plain_number(item)
             apply(node.ops, w, item)
             now = fl.current()
-            calls = self.log.note("action", now.position, now.attempt, before, w.shown())
-            effect = (node.name, before, w.shown())
-            assert self.log.effects.setdefault(now.idempotency_key, effect) == effect, "one key, two different effects"
+            calls = self.log.note("action", now.position, now.thread_id, now.attempt, before, w.shown())
+            self.log.affect(now, (node.name, before, w.shown()))
             raise_if_scripted(faults, calls, now.position)
             return number(node.result, w, item)
 
@@ -78,13 +85,14 @@ class FailingCompiler(Compiler):
 
     def seen(self, kind: str, w: Any, before: int | None) -> None:
         now = fl.current()
-        self.log.note(kind, now.position, now.attempt, before, w.shown())
+        self.log.note(kind, now.position, now.thread_id, now.attempt, before, w.shown())
 
     def compensation(self, name: str, undo: Undo) -> Any:
         def does(w: Flaws, result: Any, item: Any) -> None:
+            now = fl.current()
             apply(undo.ops, w, None)
             found = (result, None if item is None else plain_number(item))
-            calls = self.log.note("undo", name, fl.current().attempt, found, w.shown())
+            calls = self.log.note("undo", name, now.thread_id, now.attempt, found, w.shown())
             raise_if_scripted(undo.faults, calls, name)
 
         if undo.takes == "":
@@ -179,7 +187,7 @@ class Played:
     end: End
     saves: list[str]
     blobs: list[bytes]
-    effects: dict[str, tuple[Any, ...]]
+    effects: dict[tuple[str, int], tuple[Any, ...]]
     moments: int
     final: bytes
 
@@ -214,7 +222,8 @@ class _Player:
         self.now = at(0)
         self.seen = 0
         self.moments = 0
-        self.cancelled = False
+        self.stuck = False
+        self.refused = False
         self.saves: list[str] = []
         self.blobs: list[bytes] = []
         self.waits = {node.name: node for node in nodes(play.tree) if isinstance(node, Await)}
@@ -229,6 +238,7 @@ class _Player:
                 raise AssertionError("a sync driver waited")
             except StopIteration:
                 pass
+        assert not self.log.conflicts, "one key, two different effects"
         trace, limit = self.log.trace, self.how.limit
         end = End("") if len(trace) >= limit else self._end()
         final = fl.dump(self.w, self.state)
@@ -236,9 +246,15 @@ class _Player:
 
     def _end(self) -> End:
         state = self.state
+        if self.stuck:
+            return End("stuck")
+        if state.status == "Waiting":
+            return End("Waiting", data=self.w.shown())
         assert state.threads == []
         assert all("error" in record for record in state.undo)
         not_undone = sorted(record["step"] for record in state.undo)
+        if state.error is not None and state.error.type == "Cancelled":
+            state.error.step = ""
         return End(str(state.status), state.result, told(state.error), self.w.shown(), tuple(not_undone))
 
     async def _play(self) -> None:
@@ -249,6 +265,11 @@ class _Player:
             except Kill:
                 del self.log.trace[self.seen :]
                 self._reload()
+            except fl.DefinitionError as error:
+                self.stuck = "would start a second thread" in str(error)
+                if not self.stuck:
+                    raise
+                return
             except fl.StepError as error:
                 # Nothing was saved; what the action did outside is done. It is tried again by the next resume.
                 self.log.trace.append(("StepError", error.step, type(error.__cause__).__name__))
@@ -260,41 +281,62 @@ class _Player:
         self.w, self.state = fl.load(self.cls, self.stored)
 
     async def _moved(self) -> bool:
-        """Do what comes next; whether the run is over."""
-        happened, limit, cancel_at = len(self.log.trace), self.how.limit, self.how.cancel_at
-        if happened >= limit:
+        """Do what comes next; whether nothing does any more."""
+        happened = len(self.log.trace)
+        if happened >= self.how.limit:
             return True
-        if cancel_at is not None and happened >= cancel_at and not self.cancelled:
-            await self._resume(0)
-            self.cancel()
+        if self._is_to_be_cancelled():
+            self._cancel()
+        limit = self.how.limit
+        if self.how.cancel_at is not None and happened < self.how.cancel_at:
+            limit = min(limit, self.how.cancel_at)
         # Never more: however often it is killed, it stops at the same place.
-        most = limit - happened if cancel_at is None or self.cancelled else 1
-        status = await self._resume(most)
-        if status == "Waiting":
-            if cancel_at is None or self.cancelled or len(self.log.trace) < cancel_at:
-                await self._go_on()
-        return status not in ("Resuming", "Waiting")
+        status = await self._resume(limit - happened)
+        if self._is_to_be_cancelled() and status in ("Resuming", "Waiting"):
+            return False
+        return status != "Resuming" and (status != "Waiting" or not await self._go_on())
 
-    def cancel(self) -> None:
-        raise NotImplementedError
+    def _is_to_be_cancelled(self) -> bool:
+        cancel_at = self.how.cancel_at
+        if self.refused or cancel_at is None or len(self.log.trace) < cancel_at:
+            return False
+        return all(note["note"] != "cancelled" for note in self.state.notes)
 
-    async def _go_on(self) -> None:
-        """Let time pass, or an event fire."""
-        (main,) = self.state.threads
-        if main.status != "WaitingEvent":
-            self._let_time_pass()
-            return
-        events = self.waits[main.position].events
-        event = events[self.how.course.pick(len(self.log.trace), len(events))]
-        if not isinstance(event, Call):
-            self._let_time_pass()
-            return
-        payload = 2 if event.handler is not None and event.handler.payload else None
-        if self.how.is_async:
-            await fl.handle_callback_async(event.name, self.w, self.state, payload, now=self.now, invoke=self._invoke_async)
+    def _cancel(self) -> None:
+        before = fl.dump(self.w, self.state)
+        try:
+            fl.cancel(self.w, self.state, REASON, now=self.now)
+        except fl.ControlError:
+            assert fl.dump(self.w, self.state) == before, "a refused control changed something"
+            self.refused = True
         else:
-            fl.handle_callback(event.name, self.w, self.state, payload, now=self.now, invoke=self._invoke)
+            self._save("cancel")
+
+    async def _go_on(self) -> bool:
+        """Let an event fire, or time pass; whether anything can."""
+        callbacks = [
+            (thread, event)
+            for thread in self.state.threads
+            if thread.status == "WaitingEvent"
+            for event in self.waits[thread.position].events
+            if isinstance(event, Call)
+        ]
+        timers = self.state.wake_at is not None
+        if not callbacks and not timers:
+            return False
+        pick = self.how.course.pick(len(self.log.trace), len(callbacks) + timers)
+        if pick == len(callbacks):
+            self._let_time_pass()
+            return True
+        thread, event = callbacks[pick]
+        payload = 2 if event.handler is not None and event.handler.payload else None
+        request = fl.CallbackRequest(event.name, thread_id=thread.id)
+        if self.how.is_async:
+            await fl.handle_callback_async(request, self.w, self.state, payload, now=self.now, invoke=self._invoke_async)
+        else:
+            fl.handle_callback(request, self.w, self.state, payload, now=self.now, invoke=self._invoke)
         self._save("callback")
+        return True
 
     def _let_time_pass(self) -> None:
         assert self.state.wake_at is not None

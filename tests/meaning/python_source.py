@@ -2,6 +2,9 @@
 
 A Try becomes ``try``, a For ``while``, Break ``break`` and so on. What a statement does besides (an action, a condition, a
 policy) is a call of ``world``; ``python_world.py`` has those. So where control goes is decided by Python alone.
+
+``main``, and the body of each Go, is a generator: it yields wherever a thread stands, and ``python_rounds.py`` goes on with it
+when its turn has come.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from tests.meaning.trees import (
     Body,
     Branch,
     Each,
+    Gather,
     Jump,
     Loop,
     Nap,
@@ -22,6 +26,7 @@ from tests.meaning.trees import (
     Ret,
     Row,
     Section,
+    Spawn,
     Until,
 )
 
@@ -33,12 +38,20 @@ class Source:
 
     def __init__(self, tree: Body) -> None:
         self.things: list[Any] = []
+        self._functions: list[list[str]] = []
         self._lines: list[str] = []
         self._indent = 0
-        with _Block(self, "def main():"):
-            with _Block(self, "with world.whole_run():"):
-                self._body(tree, "None")
-        self.text = "\n".join(self._lines) + "\n"
+        self._function("main", "", tree, "None")
+        self.text = "\n\n".join("\n".join(lines) for lines in self._functions) + "\n"
+
+    def _function(self, name: str, parameters: str, body: Body, item: str) -> None:
+        outside = self._lines, self._indent
+        self._lines, self._indent = [], 0
+        with self._block(f"def {name}({parameters}):"):
+            self.write("yield from world.begin()")
+            self._body(body, item)
+        self._functions.append(self._lines)
+        self._lines, self._indent = outside
 
     def write(self, line: str) -> None:
         self._lines.append("    " * self._indent + line)
@@ -63,7 +76,7 @@ class Source:
         self._body(node.body, item)
 
     def _write_act(self, node: Node, item: str) -> None:
-        self.write(f"world.act({self._thing(node)}, {item})  # {node.name}")
+        self.write(f"yield from world.act({self._thing(node)}, {item})  # {node.name}")
 
     def _write_quit(self, node: Quit, item: str) -> None:
         self.write(f"raise world.quit({self._thing(node)}, {item})  # {node.name}")
@@ -75,11 +88,18 @@ class Source:
         self.write("return" if node.val is None else f"return world.value({self._thing(node.val)}, {item})")
 
     def _write_nap(self, node: Nap, item: str) -> None:
-        self.write(f"world.stop()  # {node.name}")
+        self.write(f"yield from world.nap({self._thing(node)}, {item})  # {node.name}")
 
     def _write_until(self, node: Until, item: str) -> None:
-        if node.handler is not None:
-            self.write(f"world.act({self._thing(node)}, {item})  # {node.name}")
+        self.write(f"yield from world.until({self._thing(node)}, {item})  # {node.name}")
+
+    def _write_spawn(self, node: Spawn, item: str) -> None:
+        go = f"go{len(self.things)}"
+        self.write(f"world.go({self._thing(node)}, {item}, {go})  # {node.name}")
+        self._function(go, "item", node.body, "item")
+
+    def _write_gather(self, node: Gather, item: str) -> None:
+        self.write(f"yield from world.join({self._thing(node)})  # {node.name}")
 
     def _write_branch(self, node: Branch, item: str) -> None:
         word = "if"
@@ -112,7 +132,7 @@ class Source:
             self._body(node.body, inner)
 
     def _write_await(self, node: Await, item: str) -> None:
-        self.write(f"event = world.wait({self._thing(node)}, {item})  # {node.name}")
+        self.write(f"event = yield from world.wait({self._thing(node)}, {item})  # {node.name}")
         word = "if"
         for event in node.events:
             with self._block(f"{word} event == {event.name!r}:"):
@@ -139,8 +159,15 @@ class Source:
         return f"world.meant({self._thing(errors)})"
 
     def _write_deal(self, node: Deal, item: str) -> None:
-        with self._block(f"with world.saga():  # {node.name}"):
+        saga = f"saga{len(self.things)}"
+        self.write(f"{saga} = world.saga({self._thing(node)})  # {node.name}")
+        with self._block("try:"):
             self._body(node.body, item)
+        with self._block("except (Exception, Cancelled):"):
+            self.write(f"yield from world.undo({saga})")
+            self.write("raise")
+        with self._block("finally:"):
+            self.write(f"world.leave({saga})")
 
 
 class _Block:

@@ -1,4 +1,4 @@
-"""Try, Fail, Retry and loops that give up mean what Python's ``try``, ``raise`` and ``while`` mean, wherever they stand.
+"""Try, Fail, Retry, Saga and loops that give up mean what Python's ``try``, ``raise`` and ``while`` mean, wherever they stand.
 
 Each tree is written down as Python, and run: that is what flowstmt is compared with.
 ``FLOWSTMT_EXAMPLES=20000 pytest tests/meaning`` looks for faults that the small, fixed sample of every day can't find.
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.meaning.failing_flows import Play, Played, played
 from tests.meaning.failing_trees import Course, Troubles, courses, troubled
-from tests.meaning.python_world import End, in_python
+from tests.meaning.python_rounds import End, in_python
 from tests.meaning.test_meaning import STYLES, thorough
 from tests.meaning.trees import Body
 
@@ -24,7 +24,8 @@ LIMIT = 40
 
 TREES = troubled(Troubles())
 SAGAS = troubled(Troubles(sagas=True))
-ANY = st.one_of(TREES, SAGAS)
+THREADS = troubled(Troubles(threads=True, sagas=True, size=24))
+ANY = st.one_of(TREES, SAGAS, THREADS)
 COURSES = courses()
 
 
@@ -37,9 +38,9 @@ def _quiet() -> Iterator[None]:
     logger.disabled = False
 
 
-def expected(tree: Body, course: Course) -> tuple[list[tuple[Any, ...]], End]:
+def expected(tree: Body, course: Course, cancel_at: int | None = None) -> tuple[list[tuple[Any, ...]], End]:
     """What Python does."""
-    world, end, source = in_python(tree, course, LIMIT)
+    world, end, source = in_python(tree, course, LIMIT, cancel_at)
     note(source)
     event(f"ends {end.status or 'never'}")
     event(f"trace: {len(world.trace) // 10 * 10} or more")
@@ -75,10 +76,24 @@ def test_a_saga_that_fails_undoes_its_steps_before_the_failure_goes_outward(tree
     check(tree, course)
 
 
-def check(tree: Body, course: Course) -> None:
+@thorough
+@given(tree=THREADS, course=COURSES)
+def test_threads_that_fail_take_the_run_along_and_clean_up(tree, course):
+    check(tree, course)
+
+
+@thorough
+@given(tree=st.one_of(SAGAS, THREADS), course=COURSES, cancel_at=st.integers(0, 12))
+def test_a_run_that_is_cancelled_cleans_up_and_undoes(tree, course, cancel_at):
+    check(tree, course, cancel_at)
+
+
+def check(tree: Body, course: Course, cancel_at: int | None = None) -> None:
     """In both styles and both drivers."""
-    said = expected(tree, course)
-    instance, cls, awaited = (played(Play(tree, course, LIMIT, *how)) for how in (("instance",), ("class",), ("class", True)))
+    said = expected(tree, course, cancel_at)
+    instance = played(Play(tree, course, LIMIT, cancel_at=cancel_at))
+    cls = played(Play(tree, course, LIMIT, "class", cancel_at=cancel_at))
+    awaited = played(Play(tree, course, LIMIT, "class", is_async=True, cancel_at=cancel_at))
     agree(said, instance)
     same(instance, cls)
     same(instance, awaited)
@@ -90,12 +105,14 @@ def check(tree: Body, course: Course) -> None:
     course=COURSES,
     style=STYLES,
     is_async=st.booleans(),
+    cancel_at=st.sampled_from((None, None, 0, 1, 2, 3, 5, 8)),
     when=st.lists(st.integers(0, 9999), min_size=1, max_size=4),
 )
-def test_a_run_killed_while_it_fails_goes_on_failing(tree, course, style, is_async, when):
-    direct = played(Play(tree, course, LIMIT, style))
+def test_a_run_killed_while_it_fails_goes_on_failing(tree, course, style, is_async, cancel_at, when):
+    direct = played(Play(tree, course, LIMIT, style, cancel_at=cancel_at))
     # To die right after each save, and to be loaded again, is a round trip at each checkpoint.
-    same(direct, played(Play(tree, course, LIMIT, style, kills=lambda moment, kind: kind == "after save")))
+    reloaded = Play(tree, course, LIMIT, style, kills=lambda moment, kind: kind == "after save", cancel_at=cancel_at)
+    same(direct, played(reloaded))
     fatal = {1 + n % (direct.moments + 1) for n in when}
-    killed = played(Play(tree, course, LIMIT, style, is_async, kills=lambda moment, kind: moment in fatal))
-    same(direct, killed)
+    killed = Play(tree, course, LIMIT, style, is_async, kills=lambda moment, kind: moment in fatal, cancel_at=cancel_at)
+    same(direct, played(killed))
