@@ -190,6 +190,8 @@ class Played:
     effects: dict[tuple[str, int], tuple[Any, ...]]
     moments: int
     final: bytes
+    plan: tuple[int, tuple[str, ...]] | None
+    """How long the trace was when the run was cancelled, and what that would undo, as was said before."""
 
 
 @dataclass
@@ -224,6 +226,7 @@ class _Player:
         self.moments = 0
         self.stuck = False
         self.refused = False
+        self.plan: tuple[int, tuple[str, ...]] | None = None
         self.saves: list[str] = []
         self.blobs: list[bytes] = []
         self.waits = {node.name: node for node in nodes(play.tree) if isinstance(node, Await)}
@@ -242,7 +245,7 @@ class _Player:
         trace, limit = self.log.trace, self.how.limit
         end = End("") if len(trace) >= limit else self._end()
         final = fl.dump(self.w, self.state)
-        return Played(trace[:limit], end, self.saves, self.blobs, self.log.effects, self.moments, final)
+        return Played(trace[:limit], end, self.saves, self.blobs, self.log.effects, self.moments, final, self.plan)
 
     def _end(self) -> End:
         state = self.state
@@ -304,12 +307,15 @@ class _Player:
 
     def _cancel(self) -> None:
         before = fl.dump(self.w, self.state)
+        plan = tuple(step.step for step in fl.compensation_plan(self.w, self.state))
+        assert fl.dump(self.w, self.state) == before, "a plan changed something"
         try:
             fl.cancel(self.w, self.state, REASON, now=self.now)
         except fl.ControlError:
             assert fl.dump(self.w, self.state) == before, "a refused control changed something"
             self.refused = True
         else:
+            self.plan = len(self.log.trace), plan
             self._save("cancel")
 
     async def _go_on(self) -> bool:
