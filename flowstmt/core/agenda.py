@@ -163,13 +163,7 @@ class Agenda:
         if len(self.awake) > 1 or thread.events or self.told_to_end:
             return False
         if thread.status is EXECUTING and not self._ended:
-            ready = thread.ready
-            if ready > self._latest:  # as in ``_get_in_line``, spelt out where most rounds pass
-                self._latest = ready
-                entry = self._entries[id(thread)] = (ready, thread)
-                (self._beside if self._by_name[thread.position].concurrent else self._alone).append(entry)
-            else:
-                self._get_in_line(self.awake)
+            self.line_up(thread)
         elif thread.status is ENDED and len(self._ended) == 1:
             self._ended.clear()
             self._remove(thread)
@@ -177,6 +171,16 @@ class Agenda:
             return False
         self.awake = []
         return True
+
+    def line_up(self, thread: Thread) -> None:
+        """The only thread that has come to a step in this round gets in line."""
+        ready = thread.ready
+        if ready > self._latest:  # as in ``_get_in_line``, spelt out where most rounds pass
+            self._latest = ready
+            entry = self._entries[id(thread)] = (ready, thread)
+            (self._beside if self._by_name[thread.position].concurrent else self._alone).append(entry)
+        else:
+            self._get_in_line([thread])
 
     def wake_all(self) -> None:
         """Look at every thread: an instant has come, or events were exchanged."""
@@ -311,12 +315,23 @@ class Agenda:
 
     def thread(self, thread_id: str | None) -> Thread | None:
         """The thread with this id, if one lives."""
-        return None if thread_id is None else self._by_id().get(thread_id)
+        living = self._living
+        if living is None:
+            living = self._by_id()
+        return None if thread_id is None else living.get(thread_id)
 
     def _by_id(self) -> dict[str, Thread]:
         if self._living is None:
             self._living = {thread.id: thread for thread in self._state.threads if thread.status is not ENDED}
         return self._living
+
+    def gone(self, thread: Thread) -> None:
+        """The only thread that has ended in this round, with nothing to be torn down, is off all lists."""
+        if self._names is not None:
+            self._names[thread.name] -= 1
+        if self._living is not None:
+            self._living.pop(thread.id, None)
+        self._remove(thread)
 
     def remove_ended(self) -> None:
         """Take those that have ended off the list of the run's threads, unless events of theirs are to be torn down."""

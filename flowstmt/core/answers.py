@@ -30,6 +30,9 @@ __all__ = ["Answers", "Values"]
 
 _NONE: AbstractSet[str] = frozenset()
 
+_PLAIN = frozenset((bool, type(None), int, str, float, list, tuple, dict, range, datetime, timedelta))
+"""What is no function, and can't be awaited: nobody has to look closer."""
+
 
 class Values(Protocol):
     """Turns values of the user's into what a reload would give."""
@@ -90,7 +93,7 @@ class Answers:
                 found = value(*(self._base if node.item is None else self._arguments(thread, node, value, self._base)))
             except Exception as error:
                 raise self._failed(thread, node, f"its {role} raised {said(error)}") from error
-        if found is True or found is False:
+        if type(found) in _PLAIN:
             return found
         return self._answer(thread, node, found, role, callable(value))
 

@@ -175,6 +175,9 @@ class Events(Answers):
 
     def outside_work(self, tried: set[tuple[Any, ...]]) -> tuple[Thread, WaitEvent] | None:
         """An event to be set up or torn down now: a new one, or one in error that was not tried yet."""
+        agenda = self._agenda
+        if agenda is not None and not agenda.awake and agenda.revision == self.state.revision:
+            return None
         for thread in self._not_quiet():
             for event in thread.events:
                 if event.status in TO_DO_NOW or (event.status is not SET_UP and event_key(thread, event) not in tried):

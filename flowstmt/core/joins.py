@@ -36,13 +36,22 @@ from flowstmt.errors import DefinitionError, ParallelError, a_kind_of, quoted, s
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flowstmt.core.agenda import Agenda
+
 __all__ = ["Joins"]
+
+
+_SEQUENCES = frozenset((list, tuple, range))
 
 
 class Joins(Undoing):
     """Parallel and Map."""
 
     __slots__ = ()
+
+    if TYPE_CHECKING:  # what a class above this one does
+
+        def _end_thread(self, thread: Thread) -> None: ...
 
     # --- starting ---
 
@@ -74,12 +83,14 @@ class Joins(Undoing):
         items = self._items(thread, node, statement.items)
         count = len(items)
         data["count"] = count
-        room = count if statement.max_concurrency is None else statement.max_concurrency - data["live"]
         first: int = data["next"]
+        room = count if statement.max_concurrency is None else statement.max_concurrency - data["live"]
         last = min(count, first + room)
         results = data.get("results")
         if results is not None and len(results) < count:
+            self._journal.append((None, results.__delitem__, slice(len(results), None)))
             results.extend([None] * (count - len(results)))
+        beginning = f"{_own_part(thread)}{node.name}:"
         for index in range(first, last):
             try:
                 found = items[index]
@@ -87,16 +98,18 @@ class Joins(Undoing):
                 raise self._failed(thread, node, f"its items raised {said(error)}") from error
             item = self._adapted(thread, node, "its item", found)
             key = index if statement.key is None else self._key(thread, node, statement.key, item)
-            self._start(thread, node, f"{_own_part(thread)}{node.name}:{key}", item)
+            self._start(thread, node, f"{beginning}{key}", item)
             if results is not None and statement.key is not None:
-                data.setdefault("index", {})[str(key)] = index
+                places = data.setdefault("index", {})
+                self._journal.append((None, places.pop, str(key), None))
+                places[str(key)] = index
         data["next"] = max(first, last)
         data["live"] += max(0, last - first)
         return last > first
 
     def _items(self, thread: Thread, node: Node, given: Any) -> Sequence[Any]:
-        items = self._value(thread, node, "items", given)
-        if not isinstance(items, Sequence):
+        items: Sequence[Any] = given if type(given) in _SEQUENCES else self._value(thread, node, "items", given)
+        if type(items) not in _SEQUENCES and not isinstance(items, Sequence):
             raise self._failed(thread, node, f"its items must be a Sequence (list, tuple, range ...), not {a_kind_of(items)}")
         return items
 
@@ -145,7 +158,7 @@ class Joins(Undoing):
     def _keep_result(self, thread: Thread, result: Any, *, moving: bool) -> None:
         """Note the value of a branch's last step, or of its Return, where the join collects them."""
         node = self.program.by_name[thread.name]
-        join = self._join_of(node)
+        join = node.join
         if join is None or self.values[join.index].into is None:
             return
         parent = self._parent_of(thread)
@@ -156,7 +169,7 @@ class Joins(Undoing):
         value = self._plain(thread, join, f"the result of its branch {thread.id!r}", result)
         results, before = book["results"], book["results"][index]
         if moving:
-            self._journal.append((None, lambda: results.__setitem__(index, before)))
+            self._journal.append((None, results.__setitem__, index, before))
         results[index] = value
 
     def _index_of(self, thread: Thread, node: Node, book: dict[str, Any]) -> int:
@@ -166,10 +179,6 @@ class Joins(Undoing):
         key = _key_of(thread, node.name)
         index: int = book["index"][key] if "index" in book else int(key)
         return index
-
-    def _join_of(self, node: Node) -> Node | None:
-        """The Parallel or Map whose branches run this body."""
-        return node if node.kind is Map else node.parent if node.parent is not None and node.parent.kind is Parallel else None
 
     def _parent_of(self, thread: Thread) -> Thread | None:
         """The thread that stands at the join of a branch."""
@@ -194,8 +203,7 @@ class Joins(Undoing):
             return
         frame = parent.frames[-1]
         data = frame.data
-        before = dict(data)
-        self._journal.append((None, lambda: (data.clear(), data.update(before))))
+        self._journal.append((None, _put_back, data, data.copy()))
         data["live"] -= 1
         kind = exit_["exit"]
         over = frame.exit is not None or "met" in data
@@ -203,7 +211,7 @@ class Joins(Undoing):
             self._note("failed while ending", thread, f"{exit_['error']['type']}: {exit_['error']['message']}")
         elif kind == "failure":
             data["failed"] += 1
-            join = self._join_of(node)
+            join = node.join
             assert join is not None  # the thread is a branch
             found = {"branch": _key_of(thread, join.name), **exit_["error"]}
             if "results" in data:
@@ -222,15 +230,58 @@ class Joins(Undoing):
         assert self._agenda is not None  # every round of a program that has branches makes one
         self._agenda.wake(parent)
 
+    def _ends_quietly(self, agenda: Agenda, thread: Thread, root: Node) -> bool:
+        """The end of a thread that succeeds, where its join stays open, or has only to start the next branch."""
+        if root.kind is not Go:
+            parent = agenda.thread(thread.parent)
+            join = root.join
+            if parent is None or not parent.frames or join is None or self.values[join.index].join is not ALL:
+                return False
+            frame = parent.frames[-1]
+            data = frame.data
+            if frame.exit is not None or "index" in data:
+                return False
+            if data["next"] < data["count"]:
+                return self._makes_room(agenda, thread, parent, join)
+            if data["live"] == 1:
+                return False
+            data["live"] -= 1
+            data["succeeded"] += 1
+        thread.status = ENDED
+        agenda.woken.clear()
+        agenda.gone(thread)
+        return True
+
+    def _makes_room(self, agenda: Agenda, thread: Thread, parent: Thread, node: Node) -> bool:
+        """The end of a branch of a Map, after which the next one starts."""
+        data = parent.frames[-1].data
+        if node.entry.kind is not Step or data["live"] != self.values[node.index].max_concurrency:
+            return False
+        count = data["count"]
+        keep(self._journal, thread)
+        self._journal.append((None, _put_back, data, data.copy()))
+        data["live"] -= 1
+        data["succeeded"] += 1
+        agenda.woken.clear()
+        self._end_thread(thread)
+        self._frames = parent.frames
+        self._start_more(parent, node, data)
+        if data["count"] == count and len(agenda.awake) == 1:
+            agenda.remove_ended()
+            agenda.line_up(agenda.awake.pop())
+        else:
+            agenda.wake(parent)
+        return True
+
     def _stays_open(self, node: Node, data: dict[str, Any]) -> bool:
         """Whether a success, or a branch less, neither decides a join nor makes room for another branch."""
-        join = self._join_of(node)
+        join = node.join
         assert join is not None  # asked of branches only
         return self.values[join.index].join is ALL and data["next"] >= data["count"]
 
     def _forget_key(self, index: dict[str, int], key: str) -> None:
         at = index.pop(key)
-        self._journal.append((None, lambda: index.__setitem__(key, at)))
+        self._journal.append((None, index.__setitem__, key, at))
 
     # --- the join ---
 
@@ -245,8 +296,7 @@ class Joins(Undoing):
             if verdict is None:
                 if node.kind is not Map or data["next"] >= data["count"] or data["live"] == statement.max_concurrency:
                     return False
-                before = dict(data)
-                self._journal.append((None, lambda: (data.clear(), data.update(before))))
+                self._journal.append((None, _put_back, data, data.copy()))
                 self._frames = thread.frames
                 return self._start_more(thread, node, data)
             keep(self._journal, thread)
@@ -303,7 +353,7 @@ class Joins(Undoing):
     def _would_tolerate(self, thread: Thread, error: ErrorInfo) -> bool:
         """Whether the join of a branch lets its failure pass, or something around the join would take its own."""
         node = self.program.by_name.get(thread.name)
-        join = None if node is None else self._join_of(node)
+        join = None if node is None else node.join
         parent = None if join is None else self._parent_of(thread)
         if node is None or join is None or parent is None:
             return False
@@ -361,6 +411,11 @@ class Joins(Undoing):
             return None
         self._frames = thread.frames[:-1]
         return self._unwind(thread, node, exit_)
+
+
+def _put_back(data: dict[str, Any], before: dict[str, Any]) -> None:
+    data.clear()
+    data.update(before)
 
 
 def _own_part(parent: Thread) -> str:

@@ -27,7 +27,7 @@ from typing import Any
 from flowstmt.core.agenda import Agenda
 from flowstmt.core.events import TO_DO_NOW, is_timer
 from flowstmt.core.journal import keep, roll_back
-from flowstmt.core.nodes import FANOUT, Node, RunEnd
+from flowstmt.core.nodes import FANOUT, End, Node, RunEnd
 from flowstmt.core.outcomes import Outcomes
 from flowstmt.core.positions import check_positions
 from flowstmt.core.recovery import Saga
@@ -46,7 +46,7 @@ from flowstmt.core.state import (
     WAITING_TIME,
     Thread,
 )
-from flowstmt.core.statements import ForEach, Join, Sleep, WaitFor
+from flowstmt.core.statements import ForEach, Join, Sleep, Step, WaitFor
 from flowstmt.errors import StateError
 
 __all__ = ["Machine"]
@@ -170,6 +170,11 @@ class Machine(Outcomes):
             if moved or (agenda.due_at is not None and agenda.due_at <= now):
                 agenda.wake_all()
             elif agenda.woken:
+                if len(agenda.woken) == 1 and not agenda.awake and self._moves_alone(agenda, agenda.woken[0]):
+                    moved = True
+                    if not agenda.woken:
+                        self.turn = agenda.turn()
+                        return True
                 agenda.rouse()
                 if len(agenda.awake) == 1 and self._pass(agenda):
                     moved = True
@@ -199,6 +204,26 @@ class Machine(Outcomes):
         With the time of now, a loop around a Wait whose Timeout is shorter than its setup would go round for ever.
         """
         self.settle(self._now)
+
+    def _moves_alone(self, agenda: Agenda, thread: Thread) -> bool:
+        """The whole round where one thread is past a step and comes to the next one, or to an end that nobody waits for.
+
+        False where there is more to it: nothing has changed then. It is what most rounds are while a Map works.
+        """
+        node = self.program.by_name.get(thread.position)
+        if node is None or node.kind is not Step or thread.frames or thread.events or thread.status is not RESUMING:
+            return False
+        following = node.next
+        if following.kind is Step:
+            self._frames = thread.frames
+            self._park(thread, following, EXECUTING)
+            agenda.woken.clear()
+            agenda.line_up(thread)
+            return True
+        root = following.parent
+        if following.kind is not End or root is None or agenda.joins:
+            return False
+        return self._ends_quietly(agenda, thread, root)
 
     def _settle_main(self, main: Thread) -> bool:
         """The whole round where no thread but ``main`` can move, nor ``main`` twice: nothing to roll back, or to ask again."""

@@ -179,11 +179,13 @@ class Node:
         "frames",
         "go",
         "go_names",
+        "ignores_item",
         "in_saga",
         "index",
         "inside",
         "item",
         "item_frame",
+        "join",
         "kind",
         "label",
         "last",
@@ -224,11 +226,13 @@ class Node:
         self.concurrent = False  # of a Step
         self.counts = False  # a For with max_iterations
         self.compensation: Node | None = None  # of a Step that can be undone
+        self.join: Node | None = None  # of a Branch its Parallel, of a Map itself: what waits for the threads that it starts
         self.leaves_result = False  # a Step whose result is kept beside the data: for what undoes it, or by a join
         self.may_fail = False  # somebody may take the failure of what stands here
         self.catches: list[Node] = []  # of a Try
         self.final: Node | None = None  # of a Try
         self.in_saga = False
+        self.ignores_item = False  # a Step whose action, the same at every build, does not take the item
         self.timed = False  # a Step with a timeout
         # What surrounds the callables of this statement.
         self.frames: tuple[str, ...] = ()

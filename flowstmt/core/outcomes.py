@@ -68,7 +68,7 @@ class Outcomes(Moves):
             return self._compensation_call(thread, node)
         else:
             call = statement.handler
-        return call, self._base if node.item is None else self._with_item(thread, node, call)
+        return call, self._base if node.item is None or node.ignores_item else self._with_item(thread, node, call)
 
     def _with_item(self, thread: Thread, node: Node, call: Callable[..., Any]) -> tuple[Any, ...]:
         """The arguments of an action: the item too, if it takes one more."""
@@ -106,7 +106,9 @@ class Outcomes(Moves):
             if node.leaves_result:
                 if node.compensation is not None:
                     self._record(thread, node, result)
-                self._keep_result(thread, result, moving=False)
+                join = None if node.go is None else node.go.join
+                if join is not None and self.values[join.index].into is not None:
+                    self._keep_result(thread, result, moving=False)
         elif node.kind is Compensation:
             kind = AFTER_STEP
             self._undone(thread)

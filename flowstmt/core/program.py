@@ -20,8 +20,9 @@ from inspect import get_annotations, getattr_static, iscoroutine
 from typing import Any
 
 from flowstmt.core.approvals import Approval
+from flowstmt.core.calls import parameters
 from flowstmt.core.checks import Checker
-from flowstmt.core.fanout import Parallel
+from flowstmt.core.fanout import Branch, Map, Parallel
 from flowstmt.core.names import renames_of
 from flowstmt.core.nodes import FANOUT, LOOPS, STARTERS, WAITS, Back, Compensation, End, FinallyEnd, Leave, Node, RunEnd, Unwind
 from flowstmt.core.options import options_of, with_options
@@ -106,7 +107,10 @@ class Program:
         for node, statement in zip(self.nodes, checker.statements, strict=True):
             if node.kind is Step or node.kind is WaitFor:
                 node.may_fail = node.may_fail or retry is not None or getattr(statement, "retry", None) is not None
+            if node.kind is Map or node.kind is Branch:
+                node.join = node if node.kind is Map else node.parent
             if node.kind is Step:
+                node.ignores_item = class_style and parameters(statement.action).required != 2
                 node.leaves_result = node.go is not None and node.go.kind is not Go
                 if statement.compensate is not None:
                     self.by_name[f"{node.name}:compensate"] = _compensation(node)

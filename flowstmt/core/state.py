@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from flowstmt.errors import StateError, quoted
@@ -413,7 +414,15 @@ def birth_of(parent_birth: str, parent_pc: int, thread_id: str) -> str:
     A thread started anew in each round of a loop has the same id each time; its parent has made at least one stop in
     between, or the two would live at once.
     """
-    return hashlib.blake2b(f"{parent_birth}/{parent_pc}/{thread_id}".encode(), digest_size=8).hexdigest()
+    birth = _births(parent_birth, parent_pc).copy()
+    birth.update(thread_id.encode())
+    return birth.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _births(parent_birth: str, parent_pc: int) -> hashlib.blake2b:
+    """What the births of all threads have in common that are started at one stop: thousands, by a Map."""
+    return hashlib.blake2b(f"{parent_birth}/{parent_pc}/".encode(), digest_size=8)
 
 
 MAIN_BIRTH = birth_of("", 0, MAIN)
