@@ -14,7 +14,7 @@ from timeit import Timer
 
 import orjson
 
-from benchmarks import chain, core_loop, imports, parked, resume_flat, sqlite_chain
+from benchmarks import chain, core_loop, failures, fanout, imports, parked, resume_flat, sqlite_chain
 from benchmarks.measure import Figure
 
 WHERE_SET = 0.17
@@ -56,6 +56,8 @@ def main() -> None:
     dumps = dumps_time()
     figures = [Figure(f"orjson.dumps of {len(orjson.dumps(RECORD))} bytes", f"{dumps:.2f} us", f"where set: {WHERE_SET} us")]
     figures += core_loop.figures()
+    figures += failures.figures()
+    figures += fanout.figures()
     figures += chain.figures(dumps, WHERE_SET)
     figures += sqlite_chain.figures()
     figures += resume_flat.figures()

@@ -85,7 +85,8 @@ class Dumped:
         self._workflow = workflow
         self._thread = thread
         self._blob = fields_of(type(workflow)).to_json(workflow)
-        self._arg = None if thread.arg is None else deepcopy(thread.arg)
+        arg = thread.arg
+        self._arg = arg if type(arg) in _UNCHANGING else deepcopy(arg)
         self._items = [deepcopy(frame.item) for frame in thread.frames] if thread.frames else ()
 
     def put_back(self) -> None:
