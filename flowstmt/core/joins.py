@@ -115,7 +115,7 @@ class Joins(Undoing):
 
     def _key(self, thread: Thread, node: Node, key: Any, item: Any) -> str | int:
         try:
-            found = key(*self._base, item)
+            found = key(*self._arguments(thread, node, key, (*self._base, item)))
         except Exception as error:
             raise self._failed(thread, node, f"its key raised {said(error)}") from error
         return self._id_part(thread, node, "key", found)

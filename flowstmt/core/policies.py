@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from datetime import timedelta
+from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
 
 from flowstmt.errors import FinalError, quoted
@@ -90,8 +91,8 @@ class Retry:
             yield f"jitter must be a number from 0 to 1, not {quoted(self.jitter)}"
         for name, errors in (("on", self.on), ("unless", self.unless)):
             yield from (f"{name}: {fault}" for fault in filter_faults(errors))
-        if self.when is not None and not callable(self.when):
-            yield f"when must be a callable that takes the exception, not {quoted(self.when)}"
+        if self.when is not None and (not callable(self.when) or iscoroutinefunction(self.when)):
+            yield f"when must be a function that takes the exception, and not async, not {quoted(self.when)}"
 
 
 def _is_number(value: Any) -> bool:
@@ -117,5 +118,7 @@ def filter_faults(errors: Any) -> Iterator[str]:
     elif isinstance(errors, type):
         if not issubclass(errors, Exception):
             yield f"{errors.__name__} is no Exception: only those are failures"
+    elif iscoroutinefunction(errors):
+        yield f"its predicate {errors.__qualname__} is async: nothing awaits it"
     elif not isinstance(errors, str) and not callable(errors):
         yield f"expected a class of exceptions, its name, a predicate, or a tuple of these, not {quoted(errors)}"

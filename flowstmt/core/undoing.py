@@ -8,6 +8,7 @@ that can't be undone stays, with the error, so that the run says what is left of
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowstmt.core.calls import annotation, parameters
@@ -85,7 +86,8 @@ class Undoing(Unwinding):
         base = len(self._base)
         if node.item is not None and found.required == base + 2:
             return 2
-        return int(found.most > base)
+        # One with a default is its own, as everywhere; one that takes whatever comes gets what there is.
+        return int(found.required > base or found.most == sys.maxsize)
 
     # --- compensations ---
 

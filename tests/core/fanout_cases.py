@@ -372,4 +372,18 @@ CASES = [
         log="a(2)",
         ends={"kept": ["kept", 7]},
     ),
+    Case(
+        "a key may look at the item of the loop around",
+        lambda b: ForEach(
+            "l", ["x"], Map("m", [1, 2], Wait("w", On("go")), key=b.call(lambda w, item, outer: f"{outer}{item}"))
+        ),
+        """
+            Resume: main~m m:x1?w m:x2?w
+            callback go | Callback: main~m m:x1?w m:x2>w
+            Resume: main~m m:x1?w
+            callback go | Callback: main~m m:x1>w
+            Resume:
+        """,
+        script=[Callback(CallbackRequest("go", thread_id="m:x2")), Callback(CallbackRequest("go", thread_id="m:x1"))],
+    ),
 ]

@@ -600,4 +600,14 @@ CASES = [
         script=[Callback("go")],
         log="a c undo(1)",
     ),
+    Case(
+        "a compensation whose parameter has a default keeps it, as any callable does",
+        lambda b: S(b.step("a", number, compensate=b.act(lambda w, name="mine": undo(w, name))), Fail("bad", "x")),
+        """
+            Resume: main@a
+            a | Step: main@a:compensate
+            a:compensate | Step:
+        """,
+        log="a undo(mine)",
+    ),
 ]

@@ -67,6 +67,10 @@ def decline(*_: Any) -> None:
     raise DeclinedError("no money")
 
 
+async def is_known(error: Exception) -> bool:
+    return bool(error)
+
+
 def break_down(*_: Any) -> bool:
     raise KeyError("shelf")
 
@@ -98,6 +102,7 @@ for _title, _wrong in {
     "a catch without errors": Try("paying", STEP).catch(wrong(Step("tell", charge))),
     "a catch of nothing": Try("paying", STEP).catch(()),
     "a catch of what is no error": Try("paying", STEP).catch(wrong(404)),
+    "a catch by a predicate that nobody awaits": Try("paying", STEP).catch(wrong(is_known)),
     "a Fail without a message": Fail("sold out", wrong(3)),
     "a loop that may begin a few rounds": For("retry", STEP, max_iterations=wrong("few")),
     "a Parallel without branches": Parallel("ask"),
