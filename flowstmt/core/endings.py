@@ -78,7 +78,9 @@ class Endings(Joins):
             self._agenda.told_to_end = True
         if thread.status is EXECUTING and thread.birth in self.in_flight:
             self._note("dropped", thread, f"{why} while this action was in flight: it was cancelled, and may have taken effect")
-        if thread.name != MAIN and all(by_name[frame.statement].kind in _WITHOUT_CLEANUP for frame in thread.frames):
+        # One that was told to end before it began has a frame that bears no name.
+        around = [by_name[frame.statement].kind for frame in thread.frames if frame.statement]
+        if thread.name != MAIN and _WITHOUT_CLEANUP.issuperset(around):
             self._end(thread, exit_)
             return
         mark_ending(thread, by_name, exit_)

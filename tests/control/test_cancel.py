@@ -31,6 +31,7 @@ from flowstmt import (
     cancel,
     compensation_plan,
     dump,
+    goto,
     handle_callback,
     load,
     pause,
@@ -311,3 +312,12 @@ def test_a_run_that_was_never_started_is_cancelled():
     stop(work, state)
     assert resume(work, state, now=NOW) == "Cancelled"
     assert (work.log, state.error) == ([], ErrorInfo("Cancelled", "enough"))
+
+
+@pytest.mark.parametrize("name", ["both", "each"])
+def test_branches_that_have_not_begun_are_cancelled(name):
+    cls = workflow_class(fans)
+    work, state = load(cls, checkpoints(cls)[0])
+    goto(work, state, "main", name, now=NOW)
+    assert {thread.position for thread in state.threads} == {name, ""}
+    assert after(cls, dump(work, state), stop).status == "Cancelled"
