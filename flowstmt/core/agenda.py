@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from itertools import islice
@@ -214,6 +214,13 @@ class Agenda:
                 known.add(id(thread))
                 insort(awake, thread, key=self._place)
 
+    def leaving(self) -> Iterator[Thread]:
+        """The threads that have ended, as far as they have not been cleaned up after."""
+        yield from self._ended
+        for thread in self.awake:
+            if thread.status is ENDED:
+                yield thread
+
     def place(self, thread: Thread) -> int:
         """Where a thread stands on the agenda."""
         return next(i for i, other in enumerate(self.awake) if other is thread)
@@ -336,6 +343,12 @@ class Agenda:
     def remove_ended(self) -> None:
         """Take those that have ended off the list of the run's threads, unless events of theirs are to be torn down."""
         gone = [thread for thread in self._ended if not thread.events]
+        if len(gone) < len(self._ended):
+            # One that was told to end may have been quiet; what it leaves is somebody's work now.
+            known = set(map(id, self.awake))
+            for thread in self._ended:
+                if thread.events and id(thread) not in known:
+                    insort(self.awake, thread, key=self._place)
         self._ended.clear()
         if len(gone) <= _FEW:
             for thread in gone:

@@ -34,8 +34,6 @@ from flowstmt.core.undoing import Undoing, sagas_of
 from flowstmt.errors import DefinitionError, ParallelError, a_kind_of, quoted, said
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from flowstmt.core.agenda import Agenda
 
 __all__ = ["Joins"]
@@ -367,30 +365,21 @@ class Joins(Undoing):
 
     def _cancel_branches(self, thread: Thread, node: Node, why: str) -> bool:
         """Tell the live branches of a thread's join to end; whether one of them is still alive."""
-        names = {node.name} if node.kind is Map else {child.name for child in node.children}
-        for each in self._branches(thread, names):
-            self._cancel(each, CANCEL, why)
-        live: int = thread.frames[-1].data["live"]
-        return live > 0
-
-    def _branches(self, thread: Thread, names: set[str]) -> Iterator[Thread]:
-        return iter(
-            [
-                each
-                for each in self.state.threads
-                if each.parent == thread.id and each.name in names and each.status is not ENDED
-            ]
-        )
+        data = thread.frames[-1].data
+        if data["live"]:  # a look at all threads: not for each Parallel that comes to its end in a Map of thousands
+            names = {node.name} if node.kind is Map else {child.name for child in node.children}
+            for each in self.state.threads.copy():
+                if each.parent == thread.id and each.name in names and each.status is not ENDED:
+                    self._cancel(each, CANCEL, why)
+        return bool(data["live"])
 
     def _tears_down(self, thread: Thread, node: Node) -> bool:
         """Whether a branch that has ended has still to be cleaned up after."""
         names = {node.name} if node.kind is Map else {child.name for child in node.children}
+        assert self._agenda is not None  # every round of a program that has branches makes one
         return any(
-            each.status is ENDED
-            and each.parent == thread.id
-            and each.name in names
-            and any(event.status is PENDING_TEARDOWN for event in each.events)
-            for each in self.state.threads
+            each.parent == thread.id and each.name in names and any(event.status is PENDING_TEARDOWN for event in each.events)
+            for each in self._agenda.leaving()
         )
 
     def _after_fanout(self, thread: Thread, node: Node) -> Node:

@@ -418,3 +418,28 @@ def test_the_instant_of_a_thread_that_was_told_to_end_wakes_nobody(left: Stateme
     work, state = workflow(lambda w: S(cancelled, Sleep("long", 9 * HOUR)))(), State.new("run-1", "Order", START)
     resume(work, state, now=START)
     assert state.wake_at == START + (9 if isinstance(left, S) else 5) * HOUR
+
+
+def test_a_quiet_branch_that_is_told_to_end_is_torn_down_by_the_same_resume() -> None:
+    log: list[str] = []
+
+    class Outside:
+        def setup(self, request: Any) -> None:
+            log.append("setup")
+
+        def teardown(self, request: Any, handled: bool) -> None:
+            log.append("teardown")
+
+    outside = Outside()
+
+    @dataclass
+    class Race:
+        @classmethod
+        def definition(cls) -> Statement[Self]:
+            quick = Branch("quick", Step("one", lambda w: None), Step("two", lambda w: log.append("two")))
+            patient = Branch("patient", Wait("wait", On("event", via=outside)))
+            return S(Parallel("race", quick, patient, join=ANY), Step("after", lambda w: log.append("after")))
+
+    state = State.new("r", "Race")
+    assert resume(Race(), state, now=START) is WorkflowStatus.Finished
+    assert log == ["setup", "two", "teardown", "after"]
