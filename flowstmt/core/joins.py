@@ -79,9 +79,9 @@ class Joins(Undoing):
         """Start as many branches of a Map as there is room for; whether any was."""
         statement = self.values[node.index]
         items = self._items(thread, node, statement.items)
-        count = len(items)
-        data["count"] = count
         first: int = data["next"]
+        count = max(len(items), first)  # those that have begun count, also if the items have become fewer since
+        data["count"] = count
         room = count if statement.max_concurrency is None else statement.max_concurrency - data["live"]
         last = min(count, first + room)
         results = data.get("results")
@@ -296,7 +296,11 @@ class Joins(Undoing):
                     return False
                 self._journal.append((None, _put_back, data, data.copy()))
                 self._frames = thread.frames
-                return self._start_more(thread, node, data)
+                if self._start_more(thread, node, data):
+                    return True
+                verdict = self._verdict(statement, data)  # its items may have become fewer
+            if verdict is None:
+                return False
             keep(self._journal, thread)
             if verdict:
                 thread.frames = [*thread.frames[:-1], Frame(frame.statement, data={**data, "met": True})]
