@@ -39,6 +39,7 @@ from flowstmt.core.state import (
     SETUP_ERROR,
     TEARDOWN_ERROR,
     WAITING_CONDITION,
+    WAITING_EVENT,
     WAITING_TIME,
     Frame,
     State,
@@ -321,7 +322,11 @@ def _bring_up_to_date(machine: Machine, at: datetime) -> None:
     """The checkpoint of an action after which conditions may hold: only ``resume`` asks them, so the run is due."""
     machine.checkpoint(at)
     state = machine.state
-    if state.status is RUN_WAITING and any(thread.status is WAITING_CONDITION for thread in state.threads):
+    asking = machine.program.asking
+    if state.status is RUN_WAITING and any(
+        thread.status is WAITING_CONDITION or (thread.status is WAITING_EVENT and thread.position in asking)
+        for thread in state.threads
+    ):
         state.status = RUN_RESUMING
         state.wake_at = at
 

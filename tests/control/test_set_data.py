@@ -24,6 +24,7 @@ from flowstmt import (
     ThreadStatus,
     Wait,
     WaitFor,
+    When,
     cancel,
     dump,
     load,
@@ -91,6 +92,15 @@ def test_values_become_what_a_reload_would_give():
     set_data(order, state, {"lines": [Line("tea")], "due": date(2030, 1, 2)}, now=NOW)
     again, _ = load(Order, dump(order, state))
     assert again == order
+
+
+def test_a_run_whose_wait_asks_a_condition_is_due():
+    work = workflow_class(lambda w: Wait("w", On("e"), When("many", lambda: w.n > 1)))()
+    state = State.new("run", "Work", NOW)
+    resume(work, state, now=NOW)
+    set_data(work, state, {"n": 2}, now=NOW)
+    assert (str(state.status), state.wake_at) == ("Resuming", NOW)
+    assert resume(work, state, now=NOW) == "Finished"
 
 
 def test_a_pydantic_model_is_changed_as_well():
