@@ -58,7 +58,10 @@ def callback_round(run: Run, request: Request, payload: Any) -> Asks:
         output = machine.answer(thread, node, kept, now)
     else:
         machine.take(thread, node, now)
-    machine.checkpoint(now)
+    if on.handler is None and on.into is None:
+        machine.checkpoint(now)
+    else:
+        machine.checkpoint_from_outside(now)
     return output
 
 

@@ -38,8 +38,6 @@ from flowstmt.core.state import (
     RUN_WAITING,
     SETUP_ERROR,
     TEARDOWN_ERROR,
-    WAITING_CONDITION,
-    WAITING_EVENT,
     WAITING_TIME,
     Frame,
     State,
@@ -128,7 +126,7 @@ def unpause(workflow: Workflow, state: State, *, by: str = "", reason: str = "",
     with _control("unpause", workflow, state, by, reason, now) as (machine, at):
         _note(state, at, "unpaused", by, reason, "it was Paused")
         state.status = RUN_RESUMING
-        _bring_up_to_date(machine, at)
+        machine.checkpoint_from_outside(at)
 
 
 def cancel(workflow: Workflow, state: State, reason: str, *, by: str = "", now: datetime | None = None) -> None:
@@ -201,7 +199,7 @@ def goto(
         frames = kept_frames(machine, moved, node)
         machine.put(moved, node, frames, at)
         _note(state, at, "moved", by, reason, f"{standing(before)}, now at {node.name!r}{_given_up(before, frames)}", before)
-        _bring_up_to_date(machine, at)
+        machine.checkpoint_from_outside(at)
 
 
 def retry_now(
@@ -269,7 +267,7 @@ def set_data(
     with _control("set_data", workflow, state, by, reason, now) as (machine, at):
         _set_fields(workflow, state, changes)
         _note(state, at, "changed", by, reason, ", ".join(changes))
-        _bring_up_to_date(machine, at)
+        machine.checkpoint_from_outside(at)
 
 
 # --- what all have in common ---
@@ -316,19 +314,6 @@ def _note(state: State, at: datetime, note: str, by: str, reason: str, what: str
     if thread is not None:
         entry |= {"thread": thread.id, "step": thread.position, "birth": thread.birth, "pc": thread.pc}
     state.notes = [*state.notes, {**entry, "at": at.isoformat(), "by": by, "what": what, "reason": reason}]
-
-
-def _bring_up_to_date(machine: Machine, at: datetime) -> None:
-    """The checkpoint of an action after which conditions may hold: only ``resume`` asks them, so the run is due."""
-    machine.checkpoint(at)
-    state = machine.state
-    asking = machine.program.asking
-    if state.status is RUN_WAITING and any(
-        thread.status is WAITING_CONDITION or (thread.status is WAITING_EVENT and thread.position in asking)
-        for thread in state.threads
-    ):
-        state.status = RUN_RESUMING
-        state.wake_at = at
 
 
 # --- what may be done now ---

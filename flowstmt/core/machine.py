@@ -42,6 +42,7 @@ from flowstmt.core.state import (
     RUN_RESUMING,
     RUN_WAITING,
     SET_UP,
+    WAITING_CONDITION,
     WAITING_EVENT,
     WAITING_TIME,
     Thread,
@@ -309,6 +310,17 @@ class Machine(Outcomes):
         if state.status not in OVER:
             state.status = RUN_RESUMING if runnable else RUN_WAITING
         state.wake_at = now if runnable or outside else earliest
+
+    def checkpoint_from_outside(self, now: datetime) -> None:
+        """``checkpoint`` after what may have made conditions true from outside: only a round asks them, so the run is due."""
+        self.checkpoint(now)
+        state, asking = self.state, self.program.asking
+        if state.status is RUN_WAITING and any(
+            thread.status is WAITING_CONDITION or (thread.status is WAITING_EVENT and thread.position in asking)
+            for thread in state.threads
+        ):
+            state.status = RUN_RESUMING
+            state.wake_at = now
 
     def _wakes(self, thread: Thread) -> bool:
         """Whether what a parked thread waits for has come by itself: an instant, or a condition."""

@@ -939,3 +939,19 @@ def test_a_frame_that_does_not_hold_what_a_wait_keeps_there_is_refused(data: Any
     with pytest.raises(StateError):
         handle_callback("done", work, state, now=START)
     assert dump(work, state) == blob
+
+
+@pytest.mark.parametrize("body", [Sleep("nap", HOUR), Wait("inner", On("never"))], ids=["asleep", "waiting"])
+def test_a_callback_that_comes_while_a_body_runs_makes_a_run_due_in_which_conditions_are_asked(body: Statement):
+    def tree(w):
+        stays = On("more", lambda: setattr(w, "kept", w.kept + 1), body, stay=True)
+        return S(Go("g", WaitFor("two", lambda: w.kept == 2)), Wait("w", stays, On("end")))
+
+    blob = saved(tree)
+    for _ in range(2):
+        work, state = opened(tree, blob)
+        handle_callback("more", work, state, now=START)
+        assert (str(state.status), state.wake_at) == ("Resuming", START)
+        resume(work, state, now=START)
+        blob = dump(work, state)
+    assert [thread.id for thread in state.threads] == ["main"]
