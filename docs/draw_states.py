@@ -44,10 +44,10 @@ $conditions
 
 `Resuming` is the only status in which a thread moves by itself, from its position to the next stop. Each stop has a status of
 its own, because what ends it differs: an action, an event, a condition, an instant. A thread that waits for its next attempt
-waits for an instant, and is `Executing` again when that has come; one at a `Parallel` or `Map`, or past the end of `main`, waits
-for other threads to end. When `main` returns or fails, all threads are told to end, and so are branches that are not needed any
-more: those that are in a `finally_`, or have one around them, run that first. A thread that has `Ended` is kept only until its
-events are torn down; it is dead to everybody else, and its id is free.
+waits for an instant, and is `Executing` again when that has come; one at a `Parallel` or `Map`, or past the end of `main`,
+waits for other threads to end. When `main` returns or fails, all threads are told to end, and so are branches that are not
+needed any more: those that are in a `finally_`, or have one around them, run that first. A thread that has `Ended` is kept only
+until its events are torn down; it is dead to everybody else, and its id is free.
 
 $thread
 
