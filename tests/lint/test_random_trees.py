@@ -15,7 +15,7 @@ from tests.lint.snippets import CODES_WITHOUT_SOURCES
 from tests.meaning import failing_flows, test_branches
 from tests.meaning.failing_trees import Troubles, courses, troubled
 from tests.meaning.flows import Record, Style, flow_class
-from tests.meaning.python_world import in_python
+from tests.meaning.python_rounds import in_python
 from tests.meaning.trees import Taste, starts, trees
 
 EXAMPLES = int(os.environ.get("FLOWSTMT_EXAMPLES", "0"))
