@@ -929,11 +929,10 @@ def test_any_sequence_of_callbacks_and_time_does_what_the_model_does(
     "data", [None, 5, [], {}, {"then": None}, {"then": "done"}, {"then": [5]}, {"then": [["done"]], "event": 5}]
 )
 def test_a_frame_that_does_not_hold_what_a_wait_keeps_there_is_refused(data: Any, renamed: bool):
-    work, state = opened(STAYING, in_nap())
+    new = of(On("nap", Sleep("nap", HOUR), stay=True), On("done", was=("finished",))) if renamed else STAYING
+    work, state = opened(new, in_nap())
     state.threads[0].frames[0].data = data
     blob = dump(work, state)
-    new = of(On("nap", Sleep("nap", HOUR), stay=True), On("done", was=("finished",))) if renamed else STAYING
-    work, state = opened(new, blob)
     with pytest.raises(StateError, match="its frame of Wait 'w' does not hold what that keeps there"):
         resume(work, state, now=START)
     with pytest.raises(StateError):
