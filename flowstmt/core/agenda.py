@@ -198,7 +198,9 @@ class Agenda:
     def wake(self, thread: Thread) -> None:
         """Look at this thread as well: it was quiet, or at a step, and may move now."""
         if thread.status is not EXECUTING:
-            self._entries.pop(id(thread), None)
+            entry = self._entries.pop(id(thread), None)
+            if self._alone and self._alone[0] is entry:
+                self._alone.popleft()
         self.woken.append(thread)
 
     def rouse(self) -> None:
@@ -236,7 +238,9 @@ class Agenda:
 
     def turn(self) -> Thread | None:
         """The first in line."""
-        first = self._front(self._alone) if self._alone else None
+        first = self._alone[0] if self._alone else None
+        if first is not None and self._entries.get(id(first[1])) is not first:
+            first = self._front(self._alone)
         if self._beside:
             beside = self._front(self._beside)
             if first is None or (beside is not None and self._order(beside) < self._order(first)):
@@ -339,6 +343,11 @@ class Agenda:
         if self._living is not None:
             self._living.pop(thread.id, None)
         self._remove(thread)
+
+    def replaced(self) -> None:
+        """The only thread that has ended is off the list, and the only one that was started, at a step, gets in line."""
+        self._remove(self._ended.pop())
+        self.line_up(self.awake.pop())
 
     def remove_ended(self) -> None:
         """Take those that have ended off the list of the run's threads, unless events of theirs are to be torn down."""

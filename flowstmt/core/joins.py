@@ -47,10 +47,6 @@ class Joins(Undoing):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:  # what a class above this one does
-
-        def _end_thread(self, thread: Thread) -> None: ...
-
     # --- starting ---
 
     def _at_fanout(self, thread: Thread, node: Node) -> None:
@@ -256,17 +252,16 @@ class Joins(Undoing):
         if node.entry.kind is not Step or data["live"] != self.values[node.index].max_concurrency:
             return False
         count = data["count"]
-        keep(self._journal, thread)
-        self._journal.append((None, _put_back, data, data.copy()))
+        self._journal += ((None, setattr, thread, "status", thread.status), (None, _put_back, data, data.copy()))
         data["live"] -= 1
         data["succeeded"] += 1
+        thread.status = ENDED
         agenda.woken.clear()
-        self._end_thread(thread)
+        agenda.ended(thread)
         self._frames = parent.frames
         self._start_more(parent, node, data)
         if data["count"] == count and len(agenda.awake) == 1:
-            agenda.remove_ended()
-            agenda.line_up(agenda.awake.pop())
+            agenda.replaced()
         else:
             agenda.wake(parent)
         return True

@@ -72,8 +72,10 @@ class Outcomes(Moves):
 
     def _with_item(self, thread: Thread, node: Node, call: Callable[..., Any]) -> tuple[Any, ...]:
         """The arguments of an action: the item too, if it takes one more."""
+        if node.item is None or parameters(call).required != len(self._base) + 1:
+            return self._base
         self._frames = thread.frames
-        return self._arguments(thread, node, call, self._base)
+        return (*self._base, self._item(thread, node))
 
     def _limited(self, thread: Thread, node: Node, call: Callable[..., Any], timeout: timedelta) -> Callable[..., Any]:
         """An action in its time. Raises ``DefinitionError`` if data have made it one that nothing could end."""
