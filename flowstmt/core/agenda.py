@@ -324,6 +324,10 @@ class Agenda:
             self._names = Counter([thread.name for thread in self._state.threads if thread.status is not ENDED])
         return self._names[name] > 0
 
+    def one_lives(self) -> bool:
+        """Whether no thread lives but one."""
+        return len(self._by_id()) == 1
+
     def thread(self, thread_id: str | None) -> Thread | None:
         """The thread with this id, if one lives."""
         living = self._living

@@ -11,15 +11,19 @@ import pytest
 from flowstmt import (
     Branch,
     For,
+    ForEach,
     Go,
     Join,
     Map,
+    On,
     Parallel,
     S,
     State,
     Statement,
     Step,
     StepError,
+    Try,
+    Wait,
     WorkflowStatus,
     dump,
     load,
@@ -72,6 +76,16 @@ class ParallelInside(Items):
         )
 
 
+class CleanedUp(Items):
+    """When main has ended, each of its threads has a step to do, one after the other."""
+
+    @classmethod
+    def definition(cls) -> Statement[Self]:
+        cleaned = Try("try", Wait("wait", On("never"))).finally_(Step("clean", cls.step))
+        start = ForEach("each", lambda w: range(w.count), Go("go", cleaned, id=lambda w, item: item))
+        return S(start, Step("last", lambda w: None))
+
+
 class Started(Items):
     @classmethod
     def definition(cls) -> Statement[Self]:
@@ -82,7 +96,7 @@ class Started(Items):
         return self.done
 
 
-@pytest.mark.parametrize("cls", [Items, Narrow, Collected, ParallelInside, Started])
+@pytest.mark.parametrize("cls", [Items, Narrow, Collected, ParallelInside, CleanedUp, Started])
 def test_the_work_of_a_map_grows_with_its_items_not_with_their_square(cls: type[Items]) -> None:
     work = []
     for count in (1, 100, 200):  # the first one links the class
