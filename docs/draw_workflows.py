@@ -73,6 +73,8 @@ def quick_start() -> str:
 
 DRAWINGS: Mapping[str, Drawing] = {
     "quick-start": quick_start,
+    "trip": of("trip", "Trip", "eva", ["mia"]),
+    "subscription": of("subscription", "Subscription", "eva", "1234"),
     "pizza": of("pizza", "Order", "Ada"),
     "pizza-under-way": pizza_under_way,
     "transfer": of("transfer", "Transfer", "ada", "ben", 500, "ada"),
