@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flowstmt import Branch, Go, Join, Parallel, Retry, S, Saga, Statement, Step
+from flowstmt import Branch, Go, Join, Parallel, Retry, S, Saga, Sleep, Statement, Step, Try
 from flowstmt.testing import Harness, explore
+from tests.core.orders import HOUR
 
 
 @dataclass
@@ -56,3 +57,19 @@ def test_a_saga_undoes_what_its_branches_have_done_after_a_reload():
 def test_a_crash_while_another_threads_step_is_undone_makes_no_difference():
     explore(Started)
     explore(InSaga)
+
+
+@dataclass
+class Outlived(Work):
+    def definition(self) -> Statement:
+        first = Saga("first", Go("aside", Sleep("nap", HOUR), Step("say", self.say, compensate=self.unsay)))
+        second = Saga("second", Sleep("sleep", 2 * HOUR), self.failing)
+        return S(first, Try("try", second).catch(ValueError))
+
+
+def test_a_saga_does_not_undo_what_a_thread_does_that_was_started_inside_of_an_earlier_one():
+    harness = Harness(Outlived())
+    harness.run()
+    harness.advance(HOUR)
+    harness.advance(HOUR)
+    assert (harness.run(), harness.workflow.log) == ("Finished", ["done"])
