@@ -171,8 +171,8 @@ class Joins(Undoing):
             assert node.parent is not None  # a Branch stands in its Parallel
             return node.parent.children.index(node)
         key = _key_of(thread, node.name)
-        index: int = book["index"][key] if "index" in book else int(key)
-        return index
+        index: int | None = book.get("index", {}).get(key)
+        return int(key) if index is None else index  # started when the Map had no key=, whatever it has now
 
     def _parent_of(self, thread: Thread) -> Thread | None:
         """The thread that stands at the join of a branch."""
@@ -217,8 +217,9 @@ class Joins(Undoing):
             self._keep_result(thread, exit_["value"], moving=True)
         elif kind == "cancel":
             self._keep_result(thread, None, moving=True)
-        if "index" in data:
-            self._forget_key(data["index"], _key_of(thread, node.name))
+        key = _key_of(thread, node.name)
+        if key in data.get("index", ()):
+            self._forget_key(data["index"], key)
         if data["live"] and kind != "failure" and (over or self._stays_open(node, data)):
             return  # nobody has to look at the book
         assert self._agenda is not None  # every round of a program that has branches makes one

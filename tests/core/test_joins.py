@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 
-from flowstmt import Map, S, State, Step, resume
+from flowstmt import DefinitionError, Go, Map, S, State, Step, WaitFor, resume
 from flowstmt.testing import START
-from tests.core.orders import nothing, workflow
+from tests.core.orders import nothing, opened, saved, workflow
 
 
 @pytest.mark.parametrize("shrinks_at", [1, 2, 3])
@@ -26,3 +28,35 @@ def test_a_map_whose_items_become_fewer_than_it_has_begun_goes_on(shrinks_at: in
     work, state = workflow(tree)(), State.new("run-1", "Order", START)
     assert resume(work, state, now=START) == "Finished"
     assert work.log == list(range(1, min(4, shrinks_at + most - 1) + 1))
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "k{}"), ("k{}", None)], ids=["gets", "loses"])
+@pytest.mark.parametrize("steps", range(4))
+def test_a_map_under_way_that_gets_or_loses_its_key_keeps_its_results(before: str | None, after: str | None, steps: int):
+    def tree(key: str | None):
+        by = None if key is None else key.format
+        return lambda _: Map("m", [5, 6, 7, 8], Step("s", lambda item: item), key=by, max_concurrency=2, into="log")
+
+    work, state = opened(tree(after), saved(tree(before), max_steps=steps))
+    assert resume(work, state, now=START) == "Finished"
+    assert work.log == [5, 6, 7, 8]
+
+
+def test_branches_that_could_not_all_start_leave_no_trace():
+    """Two are to begin together, and the second has the key of one that lives."""
+
+    def tree(w):
+        late = WaitFor("late", lambda item: w.kept > (3 if item == 0 else 0))
+        by = ["same", 1, 2, 3, "same", 5].__getitem__
+        branches = Map("m", lambda: range(6 if w.kept else 4), late, key=by, max_concurrency=3, into="log")
+        return S(Go("opens", Step("open", lambda: 1, into="kept")), branches)
+
+    work, state = workflow(tree)(), State.new("run-1", "Order", START)
+    resume(work, state, now=START, max_steps=0)
+    before = deepcopy(state.threads[0])
+    with pytest.raises(DefinitionError, match="same"):
+        resume(work, state, now=START)
+    assert state.threads[0] == before
+    work.kept = 4
+    assert resume(work, state, now=START) == "Finished"
+    assert work.log == [None] * 6
