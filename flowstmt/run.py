@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from flowstmt.backup import Backup
 from flowstmt.core.machine import Machine
 from flowstmt.core.program import program_for
 from flowstmt.core.state import CheckpointType, State, Thread, aware
@@ -54,6 +55,7 @@ class Run(Caller):
         self.failures: list[tuple[str, Exception]] = []
         self.machine = Machine(program, values, workflow, state, CODEC)
         self.machine.call_setter = _call
+        self.machine.backup = partial(_put_back, workflow)
         self.deadlines: Deadlines | None = None
         if program.has_timeouts:
             self.keep_time_with(Deadlines(state.run_id))
@@ -109,6 +111,10 @@ class Run(Caller):
 
 def _call(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     return call(*arguments)
+
+
+def _put_back(workflow: Any, thread: Thread) -> Callable[[], None]:
+    return Backup(workflow, thread).put_back
 
 
 def _fixed(now: Any, state: State) -> Callable[[], datetime]:

@@ -54,7 +54,9 @@ class Verdict:
 class Outcomes(Moves):
     """Actions, and what comes of them."""
 
-    __slots__ = ()
+    __slots__ = ("backup",)
+    backup: Callable[[Thread], Callable[[], None]]
+    """How to keep the data, and what is a thread's own, before a setter may change them; answers how to put them back."""
 
     def action(self, thread: Thread) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """What an executing thread is to run."""
@@ -204,6 +206,7 @@ class Outcomes(Moves):
                     self._journal.append((None, setattr, workflow, into, before))
                 setattr(workflow, into, self._adapt.for_field(value, workflow, into))
             else:
+                self._journal.append((None, self.backup(thread)))
                 names = parameters(into).names[len(self._base) :]
                 wanted = annotation(into, names[0]) if names else Any
                 self._set(thread, node, into, value if wanted is Any else self._adapt.adapt(value, wanted))
