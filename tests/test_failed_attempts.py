@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -32,7 +32,7 @@ from flowstmt import (
 )
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
-AGAIN = Retry(max_attempts=3)
+AGAIN = Retry(max_attempts=3, initial=timedelta(minutes=1))
 
 
 @dataclass

@@ -37,7 +37,7 @@ class Retry:
         max_attempts: All attempts, the first one too; 1 makes the first failure final.
         initial: The delay after the first failure.
         multiplier: How much longer each delay is than the one before.
-        max_delay: No delay is longer; ``initial`` may not be, either.
+        max_delay: No delay is longer.
         jitter: The share of each delay, from 0 to 1, that is left to chance: so that many runs don't come back at once. It is
             drawn from the run, the stop and the attempt: the same run waits equally long after a crash.
         on: The errors that are retried: classes, names of classes, predicates, or a tuple of these.
@@ -85,9 +85,6 @@ class Retry:
                 continue
             if not isinstance(duration, timedelta) or duration < timedelta(0):
                 yield f"{name} must be a timedelta that is not negative, not {quoted(duration)}"
-        if isinstance(self.initial, timedelta) and isinstance(self.max_delay, timedelta) and self.initial > self.max_delay:
-            # Who asks for an hour and is not told that he gets half a minute finds out in production.
-            yield f"initial {self.initial} is longer than max_delay, which is {self.max_delay}: raise that as well"
         if not _is_number(self.multiplier) or self.multiplier <= 0:
             yield f"multiplier must be a number above 0, not {quoted(self.multiplier)}"
         if not _is_number(self.jitter) or not 0 <= self.jitter <= 1:

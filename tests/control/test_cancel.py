@@ -125,13 +125,11 @@ def waits(w):
 
 
 def retries(w):
-    return S(done(w, "a"), Step("fail", w.fail, retry=Retry(max_attempts=2, initial=HOUR, max_delay=HOUR)))
+    return S(done(w, "a"), Step("fail", w.fail, retry=Retry(max_attempts=2, initial=HOUR)))
 
 
 def beside(w):
-    return S(
-        Go("bad", Step("fail", w.fail, retry=Retry(max_attempts=2, initial=HOUR, max_delay=HOUR))), done(w, "a"), done(w, "b")
-    )
+    return S(Go("bad", Step("fail", w.fail, retry=Retry(max_attempts=2, initial=HOUR))), done(w, "a"), done(w, "b"))
 
 
 TREES = (beside, nothing, loops, tries, sagas, threads, fans, failing, returning, waits, retries)

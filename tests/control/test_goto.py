@@ -271,7 +271,7 @@ def test_what_a_try_was_left_for_is_forgotten_by_who_goes_back_into_it():
 
 def test_attempts_begin_anew():
     def trying(w):
-        return S(Step("a", w.fail, retry=Retry(max_attempts=5, initial=HOUR, max_delay=HOUR)), Step("z", w.say("z")))
+        return S(Step("a", w.fail, retry=Retry(max_attempts=5, initial=HOUR)), Step("z", w.say("z")))
 
     work, state = at("a", trying)
     resume(work, state, now=NOW)

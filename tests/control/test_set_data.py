@@ -242,7 +242,7 @@ def test_a_teardown_that_failed_is_due_at_once_also_when_the_run_is_over():
 
 def test_a_compensation_in_its_backoff_is_tried_again_at_once():
     def tree(w):
-        a = Step("a", w.say("a"), compensate=w.fail, retry=Retry(max_attempts=2, initial=HOUR, max_delay=HOUR))
+        a = Step("a", w.say("a"), compensate=w.fail, retry=Retry(max_attempts=2, initial=HOUR))
         return S(a, Wait("w", On("e")))
 
     work, state = started(workflow_class(tree))

@@ -95,7 +95,6 @@ for _title, _wrong in {
             when=wrong("always"),
         ),
     ),
-    "a retry whose first delay is cut": Step("charge", charge, retry=Retry(initial=HOUR)),
     "a retry that is none": Step("charge", charge, retry=wrong(3)),
     "a Try that does nothing": Try("paying", STEP),
     "a Try with two finally": Try("paying", STEP).finally_(S()).finally_(S()),
