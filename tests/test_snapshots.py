@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections import deque
@@ -50,6 +51,7 @@ from flowstmt import (
     resume,
 )
 from flowstmt.core.state import birth_of
+from flowstmt.core.state_json import check_kept
 
 ROOT = Path(__file__).parent.parent
 
@@ -899,9 +901,10 @@ def put(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 def refusal(state: Any) -> str | None:
-    """Why a state can't be loaded; whatever is taken can be written and read again."""
+    """Why a state can't be used; whatever is taken can be written and read again."""
     try:
         order, loaded = load(Frozen, document_of(state))
+        check_kept(loaded)  # as every driver does, when the state meets its definition
     except StateError as error:
         return str(error)
     assert load(Frozen, dump(order, loaded))[1] == loaded
@@ -988,7 +991,7 @@ def test_an_unknown_key_in_any_record_of_a_state_is_refused_with_its_path(path: 
         return
     record["surprise"] = 1
     with pytest.raises(StateError, match="unknown key 'surprise'; known are ") as caught:
-        load(Frozen, document_of(state))
+        check_kept(load(Frozen, document_of(state))[1])
     assert str(caught.value).startswith(f"run {state['run_id']!r}: {json_path(path)}:")
 
 
@@ -1410,3 +1413,26 @@ def test_a_subclass_whose_fields_would_be_lost_is_refused(zoo: Zoo, name: str) -
 def test_a_union_writes_the_class_that_it_holds() -> None:
     zoo = Zoo(Pet("ann"), either=Hound("rex", "pug"))
     assert load(Zoo, dump(zoo, fresh()))[0] == zoo
+
+
+@pytest.mark.usefixtures("odd_states")
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda state: state["threads"][0].update(frames=[{"statement": "l", "exit": "Break"}]), "threads[0].frames[0].exit"),
+        (lambda state: state["threads"][0].update(frames=[{"statement": "l", "data": 1}]), "threads[0].frames[0].data"),
+        (lambda state: state.update(undo=["charge"]), "undo[0]"),
+    ],
+)
+def test_what_statements_can_not_have_kept_is_refused_when_the_state_meets_its_definition(change: Any, where: str) -> None:
+    @dataclass
+    class Order:
+        def definition(self) -> Statement:
+            return Step("charge", lambda: None)
+
+    document = json.loads(dump(Order(), State.new("run-1", "Order")))
+    change(document["state"])
+    order, state = load(Order, json.dumps(document).encode())
+    with pytest.raises(StateError, match=re.escape(f"$.state.{where}: expected an object")):
+        resume(order, state)
+    assert dump(order, state) == dump(*load(Order, json.dumps(document).encode()))

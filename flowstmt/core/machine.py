@@ -47,6 +47,7 @@ from flowstmt.core.state import (
     WAITING_TIME,
     Thread,
 )
+from flowstmt.core.state_json import check_kept
 from flowstmt.core.statements import ForEach, Join, Sleep, Step, WaitFor
 from flowstmt.errors import StateError
 
@@ -100,6 +101,8 @@ class Machine(Outcomes):
 
     def rename(self) -> None:
         """Give what was saved under old names the present ones. ``begin`` does that, for a run that is not over."""
+        if self.state.raw:
+            check_kept(self.state)
         if self.program.renames is not None:
             self._begun = self.program.renames.apply(self.state)
 

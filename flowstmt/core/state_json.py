@@ -28,7 +28,7 @@ from flowstmt.core.state import (
 )
 from flowstmt.errors import StateError, quoted
 
-__all__ = ["read_state", "write_state"]
+__all__ = ["check_kept", "read_state", "write_state"]
 
 Encode = Callable[[Any, str], Any]
 """Turns a value of the user's (an arg, an item) into JSON; gets the path for its error message."""
@@ -270,6 +270,24 @@ def _kept(value: Any, path: str) -> Any:
     return reader(value, path)
 
 
+def check_kept(state: State, path: str = "$.state") -> None:
+    """Refuse what statements can't have kept: in frames of live threads, and in records of what may have to be undone.
+
+    Asked when a state that was read meets its definition: what a run that is over has kept is nobody's any more.
+    """
+    for i, thread in enumerate(state.threads):
+        if thread.status is ThreadStatus.Ended:
+            continue
+        for k, frame in enumerate(thread.frames):
+            where = f"{path}.threads[{i}].frames[{k}]"
+            if frame.exit is not None:
+                _exit(frame.exit, f"{where}.exit")
+            if frame.data is not None:
+                _kept(frame.data, f"{where}.data")
+    for i, record in enumerate(state.undo):
+        _UNDO(record, f"{path}.undo[{i}]")
+
+
 def _record(cls: type[Any], readers: Mapping[str, Reader]) -> Reader:
     return lambda value, path: _read(cls, readers, value, path)
 
@@ -343,7 +361,7 @@ _UNDO = _object(
 )
 _FRAME = _record(
     Frame,
-    {"statement": _text, "index": _count, "item": _any, "exit": _optional(_exit), "data": _optional(_kept)},
+    {"statement": _text, "index": _count, "item": _any, "exit": _any, "data": _any},
 )
 _THREAD = _record(
     Thread,
@@ -376,6 +394,6 @@ _STATE: Mapping[str, Reader] = {
     "wake_at": _optional(_instant),
     "result": _any,
     "error": _optional(_ERROR),
-    "undo": _list(_UNDO),
+    "undo": _list(_any),
     "notes": _list(_any),
 }

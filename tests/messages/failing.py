@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
@@ -54,7 +55,8 @@ RUNS = Table("Runs: failures")
 BRANCHES = Table("Runs: branches")
 WAITS = Table("Runs: waits that stay, and approvals")
 NOTES = Table("Runs: what a run notes")
-TABLES = [TREES, RUNS, BRANCHES, WAITS, NOTES]
+KEPT = Table("Snapshots: what statements have kept")
+TABLES = [TREES, RUNS, BRANCHES, WAITS, KEPT, NOTES]
 
 STEP = Step("charge", charge)
 
@@ -361,6 +363,34 @@ def an_event_that_was_taken_and_is_gone() -> None:
     handle_callback("paid", workflow, state, now=NOW + HOUR)
     found = order(tree("charged"))
     resume(found, load(type(found), dump(workflow, state))[1], now=NOW + HOUR)
+
+
+def kept(change: Any) -> None:
+    """A run whose snapshot somebody has changed."""
+    workflow, state = played(lambda w: Wait("payment", On("paid")))
+    document = json.loads(dump(workflow, state))
+    change(document["state"])
+    found = order(lambda w: Wait("payment", On("paid")))
+    resume(found, load(type(found), json.dumps(document).encode())[1], now=NOW)
+
+
+def _frame(**parts: Any) -> Any:
+    return lambda state: state["threads"][0].update(frames=[{"statement": "lines", **parts}])
+
+
+for _title, _change in {
+    "an exit that is none": _frame(exit={"exit": "jump"}),
+    "a failure without an error": _frame(exit={"exit": "failure"}),
+    "an exit with other keys": _frame(exit={"exit": "cancel", "why": "no time"}),
+    "an exit that is no object": _frame(exit="Break"),
+    "what no statement keeps": _frame(data={"sum": 3}),
+    "what is kept and is no object": _frame(data=3),
+    "keys of items that are no numbers": _frame(
+        data={"count": 1, "next": 1, "live": 1, "succeeded": 0, "failed": 0, "results": [None], "index": [3]}
+    ),
+    "a record of what is to be undone that has no step": lambda state: state.update(undo=[{"thread": "main"}]),
+}.items():
+    KEPT.add(_title, lambda change=_change: kept(change))
 
 
 class _NoteError(Exception):

@@ -62,6 +62,8 @@ NO_TEXTS = {
     "module {} has no attribute {}": "what Python says of any module",
     "the process is dead": "said by the harness, to nobody",
     "clock {}": "a line of a trace",
+    "control {}": "a line of a trace",
+    "control ": "begins such a line",
     "its start": "a part of such a line",
     "task {} of {}": "a label of an instant at which a process can die",
     "breaks {}": "for keywords that jsonschema may learn",
