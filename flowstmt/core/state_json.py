@@ -270,11 +270,18 @@ def _kept(value: Any, path: str) -> Any:
     return reader(value, path)
 
 
-def check_kept(state: State, path: str = "$.state") -> None:
+def check_kept(state: State) -> None:
     """Refuse what statements can't have kept: in frames of live threads, and in records of what may have to be undone.
 
     Asked when a state that was read meets its definition: what a run that is over has kept is nobody's any more.
     """
+    try:
+        _check_kept(state, "$.state")
+    except StateError as error:
+        raise StateError(f"run {state.run_id!r}: {error}") from error
+
+
+def _check_kept(state: State, path: str) -> None:
     for i, thread in enumerate(state.threads):
         if thread.status is ThreadStatus.Ended:
             continue
