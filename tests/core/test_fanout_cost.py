@@ -13,6 +13,7 @@ from flowstmt import (
     For,
     ForEach,
     Go,
+    If,
     Join,
     Map,
     On,
@@ -56,6 +57,14 @@ class Narrow(Items):
         return Map("map", lambda w: range(w.count), Step("step", cls.step), max_concurrency=10)
 
 
+class Deciding(Items):
+    """Whose branches begin with a condition."""
+
+    @classmethod
+    def definition(cls) -> Statement[Self]:
+        return Map("map", lambda w: range(w.count), If("if", lambda w: True, Step("step", cls.step)), max_concurrency=10)
+
+
 class Collected(Items):
     @classmethod
     def definition(cls) -> Statement[Self]:
@@ -96,7 +105,7 @@ class Started(Items):
         return self.done
 
 
-@pytest.mark.parametrize("cls", [Items, Narrow, Collected, ParallelInside, CleanedUp, Started])
+@pytest.mark.parametrize("cls", [Items, Narrow, Deciding, Collected, ParallelInside, CleanedUp, Started])
 def test_the_work_of_a_map_grows_with_its_items_not_with_their_square(cls: type[Items]) -> None:
     work = []
     for count in (1, 100, 200):  # the first one links the class
