@@ -356,12 +356,6 @@ class Agenda:
     def remove_ended(self) -> None:
         """Take those that have ended off the list of the run's threads, unless events of theirs are to be torn down."""
         gone = [thread for thread in self._ended if not thread.events]
-        if len(gone) < len(self._ended):
-            # One that was told to end may have been quiet; what it leaves is somebody's work now.
-            known = set(map(id, self.awake))
-            for thread in self._ended:
-                if thread.events and id(thread) not in known:
-                    insort(self.awake, thread, key=self._place)
         self._ended.clear()
         if len(gone) <= _FEW:
             for thread in gone:
