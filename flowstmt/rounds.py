@@ -486,7 +486,10 @@ def _set_up_or_tear_down(run: Run, thread: Thread, event: WaitEvent) -> Asks:
     now = run.clock()
     machine.checkpoint(now)
     if stuck is not None:
-        run.state.wake_at = now  # all threads are parked, but not for good: whoever looks for runs that are due has to find it
+        # All threads are parked, but not for good: whoever looks for runs that are due has to find it. The next resume settles
+        # that, and saves what it finds, as it does for each run that is not Waiting.
+        run.state.status = RUN_RESUMING
+        run.state.wake_at = now
     yield from run.saving(AFTER_SETUP if setting_up else AFTER_TEARDOWN, now, thread)
     if stuck is not None:
         raise stuck

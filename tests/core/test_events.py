@@ -840,8 +840,12 @@ def test_a_run_whose_condition_raises_after_a_setup_is_due_at_once():
     work, state = workflow(tree)(kept=1), State.new("run-1", "Order", START)
     with pytest.raises(StepError, match="division by zero"):
         resume(work, state, now=START)
-    assert state.status == "Waiting"
-    assert state.wake_at == START
+    assert (state.status, state.wake_at) == ("Resuming", START)
+    work.kept = 1
+    work, state = load(workflow(tree), dump(work, state))
+    kinds: list[str] = []
+    assert resume(work, state, kinds.append, now=START) == "Waiting"
+    assert (state.wake_at, kinds) == (None, ["afterResume"])  # else it would be due for ever
 
 
 def test_a_branch_that_is_not_needed_any_more_is_cleaned_up_after_though_no_round_had_to_look_at_it():
