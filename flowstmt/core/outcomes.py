@@ -202,9 +202,9 @@ class Outcomes(Moves):
             if isinstance(into, str):
                 workflow = self.workflow
                 before = getattr(workflow, into, _MISSING)
-                if before is not _MISSING:
-                    self._journal.append((None, setattr, workflow, into, before))
                 setattr(workflow, into, self._adapt.for_field(value, workflow, into))
+                if before is not _MISSING:  # noted once it is set: what can't be set can't be put back
+                    self._journal.append((None, setattr, workflow, into, before))
             else:
                 self._journal.append((None, self.backup(thread)))
                 names = parameters(into).names[len(self._base) :]

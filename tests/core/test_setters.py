@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from flowstmt import (
     Answer,
     Approval,
     Branch,
+    ErrorInfo,
     Fail,
+    Go,
     If,
     Parallel,
     S,
@@ -56,3 +59,18 @@ def test_what_a_setter_did_is_undone_when_the_moves_after_it_raise(brings: str):
     work.kept = 1
     assert resume(work, state, now=START) == "Finished"
     assert len(work.log) == 1
+
+
+def test_a_field_that_can_not_be_set_by_a_catch_is_told_and_leaves_the_state_as_it_was():
+    @dataclass(frozen=True)
+    class Frozen:
+        error: ErrorInfo | None = None
+
+        def definition(self) -> Statement:
+            return S(Go("g", Step("s", nothing)), Try("t", Fail("f", "no")).catch("f", into="error"))
+
+    work, state = Frozen(), State.new("run-1", "Frozen", START)
+    before = dump(work, state)
+    with pytest.raises(StepError, match="its into raised FrozenInstanceError"):
+        resume(work, state, now=START)
+    assert dump(work, state) == before
