@@ -63,8 +63,7 @@ def legal(workflow: Any, state: State, now: datetime | None = None) -> Legal:
     Neither object is changed, and none of the workflow's conditions, actions or handlers is called. Raises ``DefinitionError``,
     ``StateError`` and ``PositionError`` as ``resume`` does.
 
-    >>> from collections.abc import Iterable, Iterator
-    from dataclasses import dataclass, replace
+    >>> from dataclasses import dataclass
     >>> from flowstmt import On, State, Wait, legal, resume
     >>> @dataclass
     ... class Order:
