@@ -21,8 +21,8 @@ from flowstmt.errors import FinalError, quoted
 __all__ = ["ErrorFilter", "Retry", "filter_faults", "matches"]
 
 # What a predicate may return. A coroutine is none of these: nobody awaits it, and it counts as true.
-Verdict: TypeAlias = "float | Sized | None"
-Predicate: TypeAlias = "Callable[[Exception], Verdict]"
+Opinion: TypeAlias = "float | Sized | None"
+Predicate: TypeAlias = "Callable[[Exception], Opinion]"
 ErrorFilter: TypeAlias = "type[Exception] | str | Predicate | tuple[ErrorFilter, ...]"
 """Which errors are meant: a class, the name of one, a predicate, or a tuple of these."""
 
