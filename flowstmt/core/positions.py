@@ -77,48 +77,52 @@ def check_positions(program: Program, values: list[Any], state: State) -> None:
             has_main = has_main or node.go is None
             continue
         has_main = has_main or thread.name == MAIN
-        if (thread.id == MAIN) is not (thread.name == MAIN):
-            raise _broken(state, thread, f"its id and its name {thread.name!r} must both be 'main' or neither")
-        position = thread.position
-        node = by_name.get(position or ("" if thread.name == MAIN else thread.name))
-        exit_ = pending_exit(thread)
-        if not position and status is RESUMING and (not thread.frames or exit_ is not None):
-            if thread.name == MAIN or (node is not None and node.kind in STARTERS):
-                continue
-            raise _misplaced(program, state, thread, f"the definition has no Go {thread.name!r}")
-        if node is None:
-            raise _misplaced(program, state, thread, "the definition has no such statement")
-        retries = status is WAITING_TIME and node.kind is not Sleep
-        if node.kind not in _MAY_STAND_AT[status] or (retries and thread.attempt == 1):
-            raise _misplaced(program, state, thread, f"a thread can't be {status} at {node.label}")
-        frames = tuple([frame.statement for frame in thread.frames])
-        name = _thread_name(node, frames)
-        if name != thread.name:
-            raise _misplaced(program, state, thread, f"{node.label} is in the thread of {name!r} now")
-        if (exit_ is not None or (thread.event is not None and frames[-1:] == (position,))) and frames != _expected(
-            node, frames
-        ):
-            frames = frames[:-1]  # the mark of a thread that is told to end, or what a case that stays will run in
-        if frames != _expected(node, frames):
-            raise _misplaced(
-                program,
-                state,
-                thread,
-                f"it is inside {_inside(program, frames)}, but {node.label} is inside {_inside(program, node.frames)}",
-            )
-        if status is RESUMING and node.kind in WAITS and exit_ is None and (thread.event or "") not in node.by_event:
-            raise _misplaced(program, state, thread, f"{node.label} has no event {thread.event!r}, which fired")
-        _check_taken(program, state, thread)
-        if thread.event is not None and (status is not RESUMING or node.kind not in WAITS):
-            raise _broken(state, thread, f"the event {thread.event!r} has fired, but it is {status} at {node.label}")
-        if status is WAITING_TIME and thread.due_at is None:
-            raise _broken(state, thread, "it waits for an instant, but has no due_at")
-        if status is EXECUTING and node.kind is WaitFor and values[node.index].handler is None:
-            raise _misplaced(program, state, thread, f"{node.label} has no handler to execute")
+        _check_thread(program, values, state, thread)
     if not has_main:
         raise StateError(
             f"run {state.run_id!r} is {state.status}, but has no thread 'main': make states with State.new(run_id, workflow)"
         )
+
+
+def _check_thread(program: Program, values: list[Any], state: State, thread: Thread) -> None:
+    """The same for one thread that is not where most are."""
+    status = thread.status
+    if (thread.id == MAIN) is not (thread.name == MAIN):
+        raise _broken(state, thread, f"its id and its name {thread.name!r} must both be 'main' or neither")
+    position = thread.position
+    node = program.by_name.get(position or ("" if thread.name == MAIN else thread.name))
+    exit_ = pending_exit(thread)
+    if not position and status is RESUMING and (not thread.frames or exit_ is not None):
+        if thread.name == MAIN or (node is not None and node.kind in STARTERS):
+            return
+        raise _misplaced(program, state, thread, f"the definition has no Go {thread.name!r}")
+    if node is None:
+        raise _misplaced(program, state, thread, "the definition has no such statement")
+    retries = status is WAITING_TIME and node.kind is not Sleep
+    if node.kind not in _MAY_STAND_AT[status] or (retries and thread.attempt == 1):
+        raise _misplaced(program, state, thread, f"a thread can't be {status} at {node.label}")
+    frames = tuple([frame.statement for frame in thread.frames])
+    name = _thread_name(node, frames)
+    if name != thread.name:
+        raise _misplaced(program, state, thread, f"{node.label} is in the thread of {name!r} now")
+    if (exit_ is not None or (thread.event is not None and frames[-1:] == (position,))) and frames != _expected(node, frames):
+        frames = frames[:-1]  # the mark of a thread that is told to end, or what a case that stays will run in
+    if frames != _expected(node, frames):
+        raise _misplaced(
+            program,
+            state,
+            thread,
+            f"it is inside {_inside(program, frames)}, but {node.label} is inside {_inside(program, node.frames)}",
+        )
+    if status is RESUMING and node.kind in WAITS and exit_ is None and (thread.event or "") not in node.by_event:
+        raise _misplaced(program, state, thread, f"{node.label} has no event {thread.event!r}, which fired")
+    _check_taken(program, state, thread)
+    if thread.event is not None and (status is not RESUMING or node.kind not in WAITS):
+        raise _broken(state, thread, f"the event {thread.event!r} has fired, but it is {status} at {node.label}")
+    if status is WAITING_TIME and thread.due_at is None:
+        raise _broken(state, thread, "it waits for an instant, but has no due_at")
+    if status is EXECUTING and node.kind is WaitFor and values[node.index].handler is None:
+        raise _misplaced(program, state, thread, f"{node.label} has no handler to execute")
 
 
 def _check_taken(program: Program, state: State, thread: Thread) -> None:
