@@ -13,6 +13,7 @@ from typing import Any
 from flowstmt.core.agenda import Agenda
 from flowstmt.core.approvals import Approval
 from flowstmt.core.approving import Approving
+from flowstmt.core.events import NEEDS_TEARDOWN
 from flowstmt.core.exits import pending_exit
 from flowstmt.core.fanout import Map, Parallel
 from flowstmt.core.journal import keep, roll_back
@@ -71,8 +72,8 @@ class Moves(Approving):
         keep(self._journal, thread)
         try:
             kept = {frame.statement for frame in frames}
-            for wait in {event.wait for event in thread.events} - kept:
-                thread.events = self._closed(thread.events, self.program.by_name.get(wait))
+            for wait in {event.wait for event in thread.events if event.status not in NEEDS_TEARDOWN} - kept:
+                thread.events = self._closed(thread.events, self.program.by_name[wait])
             if thread.status is not RESUMING:
                 thread.status = RESUMING
             thread.since, thread.attempt, thread.error = now, 1, None

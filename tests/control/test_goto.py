@@ -11,6 +11,7 @@ from flowstmt import (
     Answer,
     Approval,
     Branch,
+    CallbackRequest,
     ControlError,
     ErrorInfo,
     EventStatus,
@@ -33,6 +34,7 @@ from flowstmt import (
     Timeout,
     Try,
     Wait,
+    WaitEvent,
     WaitFor,
     When,
     cancel,
@@ -459,3 +461,20 @@ def test_callbacks_that_were_taken_and_not_acted_upon_are_noted():
     assert state.threads[0].frames[0].data["then"] == ["ask", "e"]
     moved(work, state, "main", "z")
     assert state.notes[-1]["what"] == "WaitingEvent at 'sw', now at 'z'; given up: 'ask', 'e' of 'w', which were taken"
+
+
+def test_what_is_left_of_a_wait_that_the_definition_has_lost_does_not_close_the_wait_around():
+    cls = workflow_class(
+        lambda w: Wait("w", On("ask", Step("one", lambda: None), Step("two", lambda: None), stay=True, via=Desk()), On("end"))
+    )
+    work, state = cls(), State.new("run", "Work", NOW)
+    resume(work, state, now=NOW)
+    handle_callback("ask", work, state, now=NOW)
+    resume(work, state, now=NOW, max_steps=0)
+    state.threads[0].events.append(WaitEvent("old", "lost", "Desk", CallbackRequest("old"), EventStatus.TeardownError))
+    goto(work, state, "main", "two", now=NOW)
+    assert [(event.name, event.status) for event in state.threads[0].events] == [
+        ("ask", "Setup"),
+        ("end", "Setup"),
+        ("old", "TeardownError"),
+    ]
