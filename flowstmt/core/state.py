@@ -76,15 +76,15 @@ class ThreadStatus(StrEnum):
     """Where a thread is relative to its position."""
 
     Executing = "Executing"
-    """At a step that has not run yet."""
+    """At a step that has not run yet, or at what undoes one."""
     Resuming = "Resuming"
     """Past its position: moves on at the next ``resume``."""
     WaitingEvent = "WaitingEvent"
     """At a Wait or an Approval."""
     WaitingCondition = "WaitingCondition"
-    """At a WaitFor or a Join."""
+    """At a WaitFor, a Join, a Parallel or a Map, or at the end of a Saga or of the run, until other threads have ended."""
     WaitingTime = "WaitingTime"
-    """At a Sleep, until ``due_at``."""
+    """At a Sleep, or at a step until its next attempt: until ``due_at``."""
     Ended = "Ended"
     """Kept only until its events are torn down."""
 
@@ -299,8 +299,9 @@ class Thread:
     """One line of execution: where it stands, since when, and what it waits for.
 
     Attributes:
-        id: ``main``, or the name of the Go that started it, with ``:id`` where the Go gives one.
-        name: ``main``, or the name of the Go that started it.
+        id: ``main``, or the name of the Go that started it, with ``:id`` where the Go gives one; of a branch the name of its
+            Parallel or Map, with ``:key``.
+        name: ``main``, or the name of the Go, Branch or Map that started it.
         status: Where it is relative to its position.
         position: The name of the statement at which it stands; empty until its first stop.
         event: The event that fired, until the thread has moved on from its Wait.
@@ -313,8 +314,9 @@ class Thread:
         due_at: The instant at which a thread that is ``WaitingTime`` goes on.
         attempt: Counts the attempts at a step, from 1.
         error: How the last attempt failed.
-        arg: Its own object: the ``arg`` of its Go, or the item that the Go handed on.
-        frames: The loops over items that it is inside of, the outermost first.
+        arg: Its own object: the ``arg`` of its Go, the item that the Go or Branch handed on, or that of its Map.
+        frames: What it is inside of that keeps something (a ForEach, Try, Saga ...), the outermost first; on top of these, what
+            it is leaving its position for.
         sagas: The Sagas that it was started inside of, each by what tells this round of it from every other.
     """
 
@@ -353,7 +355,8 @@ class State:
         result: What ``main`` returned, as plain JSON values.
         error: Why the run failed.
         undo: What is to be undone if the run fails or is cancelled; when it has, what could not be.
-        notes: What was noted on the way: actions that were in flight when ``main`` ended.
+        notes: What was noted on the way: what people did from outside, actions that were cut off, failures of threads that were
+            ending, what could not be undone.
         raw: Not saved; whether items and args still wait to be given their types.
     """
 
