@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,6 +39,7 @@ from flowstmt.core.state import (
     SETUP_ERROR,
     TEARDOWN_ERROR,
     WAITING_TIME,
+    ErrorInfo,
     Frame,
     State,
     Thread,
@@ -48,7 +49,7 @@ from flowstmt.core.state import (
 )
 from flowstmt.core.statements import Sleep
 from flowstmt.drive import Workflow, alone
-from flowstmt.errors import ControlError, StateError, a_kind_of, quoted
+from flowstmt.errors import ControlError, StateError, a_kind_of, listed, quoted
 from flowstmt.fields import fields_of
 from flowstmt.moving import kept_frames, present_id, refused, standing, stop_to_move_to, thread_to_move
 from flowstmt.run import CODEC, Run
@@ -153,12 +154,11 @@ def cancel(workflow: Workflow, state: State, reason: str, *, by: str = "", now: 
         threads = [thread for thread in state.threads if thread.status is not ENDED]
         main = next(thread for thread in threads if thread.name == MAIN)
         _refuse_second_end(state, main)
-        error = {"type": "Cancelled", "message": reason, "step": main.position, "attempts": 1}
-        stood = ", ".join(f"{thread.id} {standing(thread)}" for thread in threads[:20])
-        _note(state, at, "cancelled", by, reason, f"{stood}{' and others' if len(threads) > 20 else ''}")
+        error = ErrorInfo("Cancelled", reason, main.position)
+        _note(state, at, "cancelled", by, reason, listed([f"{thread.id} {standing(thread)}" for thread in threads]))
         if state.status is RUN_PAUSED:
             state.status = RUN_RESUMING
-        machine.end_all({**CANCEL, "error": error})
+        machine.end_all({**CANCEL, "error": asdict(error)})
         machine.checkpoint(at)
 
 

@@ -30,7 +30,8 @@ or data, and neither do the causes that a traceback shows with it. What each err
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -290,3 +291,19 @@ def a_kind_of(value: Any) -> str:
         return f"the class {value.__name__}"
     name = type(value).__name__
     return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
+
+
+_SHOWN = 20
+"""Of so many things a message tells all: there may be thousands of threads."""
+
+
+def listed(found: Sequence[str], separator: str = ", ") -> str:
+    """The first of many, and how many more there are."""
+    more = len(found) - _SHOWN
+    return separator.join(found[:_SHOWN]) + (f"{separator.strip(', ')} and {more} more" if more > 0 else "")
+
+
+def did_you_mean(word: Any, words: Iterable[str]) -> str:
+    """The end of a message about a name that there is not: one that looks like it, if there is one."""
+    close = get_close_matches(str(word), list(words), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""

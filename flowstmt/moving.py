@@ -10,14 +10,13 @@ What this module must not know: who moves threads, and why.
 from __future__ import annotations
 
 from dataclasses import replace
-from difflib import get_close_matches
 
 from flowstmt.core.approvals import Approval
 from flowstmt.core.machine import Machine
 from flowstmt.core.nodes import FANOUT, STOPS, Compensation, Node, RunEnd
 from flowstmt.core.recovery import Finally, Saga
 from flowstmt.core.state import ENDED, Frame, State, Thread
-from flowstmt.errors import ControlError, quoted
+from flowstmt.errors import ControlError, did_you_mean, listed, quoted
 
 __all__ = ["kept_frames", "present_id", "refused", "standing", "stop_to_move_to", "thread_to_move"]
 
@@ -46,10 +45,8 @@ def thread_to_move(machine: Machine, thread_id: str) -> Thread:
     live = [thread for thread in state.threads if thread.status is not ENDED]
     thread = next((each for each in live if each.id == present_id(machine, thread_id)), None)
     if thread is None:
-        ids = ", ".join(repr(each.id) for each in live[:20])
-        raise refused(
-            state, "goto", f"no thread {quoted(thread_id)} lives; alive: {ids}{' and others' if len(live) > 20 else ''}"
-        )
+        ids = listed([repr(each.id) for each in live])
+        raise refused(state, "goto", f"no thread {quoted(thread_id)} lives; alive: {ids}")
     who = f"thread {thread.id!r} is {standing(thread)}"
     kind = by_name[thread.position].kind if thread.position else None
     if kind in (Compensation, RunEnd, Saga):
@@ -70,9 +67,8 @@ def stop_to_move_to(machine: Machine, thread: Thread, position: str) -> Node:
     node = program.by_name.get(name)
     if node is None or node.kind not in STOPS:
         stops = [known for known, each in program.by_name.items() if each.kind in STOPS and each.thread_name == thread.name]
-        close = get_close_matches(position, stops, 1)
         found = "the definition has no such statement" if node is None else f"no thread can be put at {node.label}"
-        raise refused(state, "goto", f"position {quoted(position)}: {found}{f'; did you mean {close[0]!r}?' if close else ''}")
+        raise refused(state, "goto", f"position {quoted(position)}: {found}{did_you_mean(position, stops)}")
     if node.thread_name != thread.name:
         raise refused(
             state, "goto", f"{node.label} is in the thread of {node.thread_name!r}, and thread {thread.id!r} runs another body"

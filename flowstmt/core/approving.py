@@ -19,14 +19,13 @@ from flowstmt.core.nodes import Node
 from flowstmt.core.open_waits import frame_of
 from flowstmt.core.state import WAITING_EVENT, ErrorInfo, Frame, Thread
 from flowstmt.core.waiting import Waiting
-from flowstmt.errors import FinalError, RefusedError, a_kind_of, quoted
+from flowstmt.errors import FinalError, RefusedError, a_kind_of, listed, quoted
 
 if TYPE_CHECKING:
     from flowstmt.core.approvals import Approval
 
 __all__ = ["Approving"]
 
-_SHOWN = 20
 _DECISIONS = {APPROVE.name: "approved", EXPIRED: "expired"}
 
 
@@ -71,9 +70,9 @@ class Approving(Waiting):
         if answer.who in missing:
             return
         why = "has answered already" if answer.who in data["approvers"] else "is none of its approvers"
-        shown = ", ".join(map(repr, missing[:_SHOWN])) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
+        left = listed([repr(who) for who in missing])
         raise RefusedError(
-            f"{self._where(thread)}: {node.label}: {quoted(answer.who)} {why}. Nothing has changed; still to answer: {shown}"
+            f"{self._where(thread)}: {node.label}: {quoted(answer.who)} {why}. Nothing has changed; still to answer: {left}"
         )
 
     def answer(self, thread: Thread, case: Node, answer: Answer, now: datetime) -> ApprovalResult:

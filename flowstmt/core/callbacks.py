@@ -9,7 +9,6 @@ The world outside may still know an event or a thread by its old name (``was=``)
 from __future__ import annotations
 
 from copy import copy
-from difflib import get_close_matches
 
 from flowstmt.core.events import open_event
 from flowstmt.core.nodes import Node
@@ -27,6 +26,8 @@ from flowstmt.errors import (
     StaleCallbackError,
     UnknownEventError,
     WorkflowFinishedError,
+    did_you_mean,
+    listed,
     quoted,
 )
 
@@ -108,9 +109,8 @@ def _refusal(program: Program, state: State, request: CallbackRequest) -> Callba
             name = f"{' or '.join(dict.fromkeys(repr(node.name) for node in nodes))} (once {name})"
     if not nodes:
         known = [known for known, nodes in program.events.items() if nodes[0].kind is On]
-        close = get_close_matches(request.name, known, 1)
-        meant = f". Did you mean {close[0]!r}?" if close else ""
-        has = _listed([repr(event) for event in known]) or "none"
+        has = listed([repr(event) for event in known]) or "none"
+        meant = did_you_mean(request.name, known)
         return UnknownEventError(f"{run}: {program.workflow_name} has no event {name}; it has {has}{meant}")
     if not any(node.kind is On for node in nodes):
         by = "its condition" if nodes[0].kind is When else "time"
@@ -120,7 +120,7 @@ def _refusal(program: Program, state: State, request: CallbackRequest) -> Callba
         )
     waiting = _meant(program, state, request)
     if waiting:
-        threads = _listed([f"{thread.id!r} (pc {_stop(thread, node)})" for thread, node in waiting])
+        threads = listed([f"{thread.id!r} (pc {_stop(thread, node)})" for thread, node in waiting])
         return AmbiguousCallbackError(f"{run}: event {name} is waited for by the threads {threads}: name one as thread_id")
     pins = ", ".join(
         f"{key} {quoted(value)}" for key, value in (("birth", request.birth), ("pc", request.pc)) if value is not None
@@ -195,9 +195,4 @@ def _open_events(program: Program, state: State) -> str:
         for node in wait.children
         if node.kind is On
     ]
-    return f"It would take: {_listed(taken)}" if taken else "It would take no event now"
-
-
-def _listed(found: list[str]) -> str:
-    """The first of them: there may be thousands of threads."""
-    return ", ".join(found[:20]) + (f" and {len(found) - 20} more" if len(found) > 20 else "")
+    return f"It would take: {listed(taken)}" if taken else "It would take no event now"

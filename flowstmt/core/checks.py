@@ -8,7 +8,6 @@ What this module must not know: how a definition is built, run or saved.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
@@ -48,7 +47,7 @@ from flowstmt.core.statements import (
 )
 from flowstmt.core.wait_checks import check_approval, check_every, check_stay, check_when
 from flowstmt.core.waits import Every, When
-from flowstmt.errors import a_kind_of, quoted
+from flowstmt.errors import a_kind_of, did_you_mean, quoted
 
 __all__ = ["MAX_DEPTH", "Checker"]
 
@@ -200,7 +199,7 @@ class Checker:
         for target in statement.go_names:
             found = in_scope(node.scope, target, gos)
             if found is None:
-                self.fault(node, f"no Go is named {target!r}{self._called_now(target) or _did_you_mean(target, gos)}")
+                self.fault(node, f"no Go is named {target!r}{self._called_now(target) or did_you_mean(target, gos)}")
                 continue
             node.go_names[target] = found
             around = node.go
@@ -306,7 +305,7 @@ class Checker:
             return
         if isinstance(into, str):
             if self.fields is not None and into not in self.fields:
-                self.fault(node, f"into: no field {into!r}{_did_you_mean(into, self.fields)}")
+                self.fault(node, f"into: no field {into!r}{did_you_mean(into, self.fields)}")
         elif callable(into):
             self.call(node, "into", into, given=1)
             if is_async(into):
@@ -374,7 +373,7 @@ def _check_step_options(checker: Checker, node: Node, statement: Step) -> None:
         bound = bound_to(statement.action)
         owner = checker.workflow if bound is None else bound
         has = f"{a_kind_of(owner)} has no method {statement.compensate!r}"
-        checker.fault(node, f"compensate: {has}{_did_you_mean(statement.compensate, dir(owner))}")
+        checker.fault(node, f"compensate: {has}{did_you_mean(statement.compensate, dir(owner))}")
     elif statement.compensate is not None:
         checker.action(node, "compensate", statement.compensate, optional=1)
     if statement.timeout is not None:
@@ -533,11 +532,6 @@ def _close(value: Any) -> bool:
         value.close()
         return True
     return False
-
-
-def _did_you_mean(word: Any, words: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(word), list(words), 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _called(call: Any) -> str:

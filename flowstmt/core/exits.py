@@ -12,7 +12,7 @@ What this module must not know: how threads move (``unwinding.py``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, TypeAlias
 
 from flowstmt.core.nodes import Compensation, Node, RunEnd
@@ -30,7 +30,7 @@ CANCEL: Exit = {"exit": "cancel", "sticky": True}
 
 def failure_exit(error: ErrorInfo, catch: dict[str, Any] | None) -> Exit:
     """The exit of a failure, and which catch is to take it."""
-    found: Exit = {"exit": "failure", "error": {key: getattr(error, key) for key in ErrorInfo.__slots__}}
+    found: Exit = {"exit": "failure", "error": asdict(error)}
     if catch is not None:
         found["catch"] = catch
     return found

@@ -12,6 +12,7 @@ In a Map with ``max_concurrency`` the next branch starts when one has ended, so 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from flowstmt.core.exits import CANCEL, Exit, failure_exit
@@ -31,7 +32,7 @@ from flowstmt.core.state import (
 )
 from flowstmt.core.statements import Go, Step
 from flowstmt.core.undoing import Undoing, sagas_of
-from flowstmt.errors import DefinitionError, ParallelError, a_kind_of, quoted, said
+from flowstmt.errors import DefinitionError, ParallelError, a_kind_of, listed, quoted, said
 
 if TYPE_CHECKING:
     from flowstmt.core.agenda import Agenda
@@ -183,10 +184,7 @@ class Joins(Undoing):
 
     def _results(self, node: Node, data: dict[str, Any]) -> list[Any]:
         errors = {error["index"]: error for error in data.get("errors", ())}
-        return [
-            {key: errors[index][key] for key in ErrorInfo.__slots__} if index in errors else value
-            for index, value in enumerate(data["results"])
-        ]
+        return [asdict(_info_of(errors[index])) if index in errors else value for index, value in enumerate(data["results"])]
 
     # --- ends ---
 
@@ -286,19 +284,19 @@ class Joins(Undoing):
         changed = False
         if frame.exit is None and "met" not in data:
             statement = self.values[node.index]
-            verdict = self._verdict(statement, data)
-            if verdict is None:
+            is_met = self._is_met(statement, data)
+            if is_met is None:
                 if node.kind is not Map or data["next"] >= data["count"] or data["live"] == statement.max_concurrency:
                     return False
                 self._journal.append((None, _put_back, data, data.copy()))
                 self._frames = thread.frames
                 if self._start_more(thread, node, data):
                     return True
-                verdict = self._verdict(statement, data)  # its items may have become fewer
-            if verdict is None:
+                is_met = self._is_met(statement, data)  # its items may have become fewer
+            if is_met is None:
                 return False
             keep(self._journal, thread)
-            if verdict:
+            if is_met:
                 thread.frames = [*thread.frames[:-1], Frame(frame.statement, data={**data, "met": True})]
             else:
                 error, info = self._join_error(node, data)
@@ -314,7 +312,7 @@ class Joins(Undoing):
         thread.since = self._now
         return True
 
-    def _verdict(self, statement: Parallel | Map, data: dict[str, Any]) -> bool | None:
+    def _is_met(self, statement: Parallel | Map, data: dict[str, Any]) -> bool | None:
         """Whether the join is met, or can't be met any more (False); None while it is open."""
         count, good, bad = data["count"], data["succeeded"], data["failed"]
         ended = good + bad == count
@@ -337,11 +335,9 @@ class Joins(Undoing):
         return tolerate or 0
 
     def _join_error(self, node: Node, data: dict[str, Any]) -> tuple[ParallelError, ErrorInfo]:
-        errors = {
-            error["branch"]: ErrorInfo(**{key: error[key] for key in ErrorInfo.__slots__}) for error in data.get("errors", ())
-        }
+        errors = {error["branch"]: _info_of(error) for error in data.get("errors", ())}
         lines = [f"{branch}: {error.type} at {error.step!r}: {error.message}" for branch, error in errors.items()]
-        shown = "; ".join(lines[:20]) + (f"; and {len(lines) - 20} more" if len(lines) > 20 else "")
+        shown = listed(lines, "; ")
         message = (
             f"{data['succeeded']} of {data['count']} branches of {node.label} succeeded, {data['failed']} failed, which is "
             f"not enough for its join{': ' if shown else ''}{shown}"
@@ -367,7 +363,7 @@ class Joins(Undoing):
         """Tell the live branches of a thread's join to end; whether one of them is still alive."""
         data = thread.frames[-1].data
         if data["live"]:  # a look at all threads: not for each Parallel that comes to its end in a Map of thousands
-            names = {node.name} if node.kind is Map else {child.name for child in node.children}
+            names = _branch_names(node)
             for each in self.state.threads.copy():
                 if each.parent == thread.id and each.name in names and each.status is not ENDED:
                     self._cancel(each, CANCEL, why)
@@ -375,7 +371,7 @@ class Joins(Undoing):
 
     def _tears_down(self, thread: Thread, node: Node) -> bool:
         """Whether a branch that has ended has still to be cleaned up after."""
-        names = {node.name} if node.kind is Map else {child.name for child in node.children}
+        names = _branch_names(node)
         assert self._agenda is not None  # every round of a program that has branches makes one
         return any(
             each.parent == thread.id and each.name in names and any(event.status is PENDING_TEARDOWN for event in each.events)
@@ -405,6 +401,16 @@ class Joins(Undoing):
 def _put_back(data: dict[str, Any], before: dict[str, Any]) -> None:
     data.clear()
     data.update(before)
+
+
+def _branch_names(node: Node) -> set[str]:
+    """The names of the threads that a Parallel or Map starts."""
+    return {node.name} if node.kind is Map else {branch.name for branch in node.children}
+
+
+def _info_of(entry: dict[str, Any]) -> ErrorInfo:
+    """The failure of a branch, as data, of what the book has about it."""
+    return ErrorInfo(**{key: entry[key] for key in ErrorInfo.__slots__})
 
 
 def _own_part(parent: Thread) -> str:

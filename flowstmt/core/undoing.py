@@ -9,6 +9,7 @@ that can't be undone stays, with the error, so that the run says what is left of
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowstmt.core.calls import annotation, parameters
@@ -150,7 +151,7 @@ class Undoing(Unwinding):
     def _not_undone(self, thread: Thread, error: ErrorInfo) -> None:
         """A compensation has failed for good: the others go on, and the run says what is left."""
         failed = self._record_of(thread)
-        info = {key: getattr(error, key) for key in ErrorInfo.__slots__}
+        info = asdict(error)
         self.state.undo = [{**record, "error": info} if record is failed else record for record in self.state.undo]
         self._note("not undone", thread, f"{error.type}: {error.message}")
 

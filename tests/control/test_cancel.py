@@ -227,7 +227,7 @@ def test_of_many_threads_the_note_names_the_first():
     )
     work, state = load(cls, checkpoints(cls)[-1])
     stop(work, state)
-    assert state.notes[0]["what"].endswith("g:18 WaitingEvent at 'w' and others")
+    assert state.notes[0]["what"].endswith("g:18 WaitingEvent at 'w' and 11 more")
     assert go_on(cls, dump(work, state)).status == "Cancelled"
 
 
