@@ -144,7 +144,11 @@ SHAPES: list[tuple[str, Any, list[str]]] = [
         Switch(wrong(S(Case("a", True)))),
         ["S in Switch: a Switch holds only", "Case 'a' in Switch: stands only directly in Switch or If"],
     ),
-    ("a step in a Wait", Wait("w", wrong(Step("a", act))), ["Step 'a' in Wait 'w': a Wait holds only events: On, Timeout, Every and When"]),
+    (
+        "a step in a Wait",
+        Wait("w", wrong(Step("a", act))),
+        ["Step 'a' in Wait 'w': a Wait holds only events: On, Timeout, Every and When"],
+    ),
     ("a case outside of a Switch", Case("a", True), ["Case 'a': stands only directly in Switch or If"]),
     ("a Default outside of a Switch", S(Default()), ["Default: stands only directly in Switch or If"]),
     ("an On outside of a Wait", S(On("a")), ["On 'a': stands only directly in Wait"]),

@@ -330,6 +330,7 @@ def test_a_refused_callback_of_a_script_is_named_or_an_error(callback: Callback,
         explore(Order, [Callback(PAID, 5, refused=error)])
 
 
+@pytest.mark.usefixtures("odd_states")
 def test_a_refused_callback_must_leave_the_run_as_it_was():
     class LooseError(NotWaitingError):
         """A refusal by somebody who has changed something that nobody puts back: the state."""

@@ -296,6 +296,7 @@ def pasted(block: str) -> None:
     run(namespace)
 
 
+@pytest.mark.usefixtures("odd_states")
 @every_bug
 def test_a_planted_bug_is_hunted_down_to_the_shortest_script(bug: Planted):
     error = hunted(bug)
@@ -305,6 +306,7 @@ def test_a_planted_bug_is_hunted_down_to_the_shortest_script(bug: Planted):
     assert script_of(block) == bug.shortest
 
 
+@pytest.mark.usefixtures("odd_states")
 @every_bug
 def test_the_test_that_is_printed_fails_with_the_same_error_and_passes_once_the_bug_is_mended(
     bug: Planted, monkeypatch: pytest.MonkeyPatch

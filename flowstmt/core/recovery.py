@@ -40,6 +40,7 @@ class Try(Statement):
     A failure is an action that raised and is not tried again. The first catch that matches takes it, that of the innermost
     ``Try`` first. ``finally_`` runs on every way out: the end, Break, Continue, Return, a failure, the end of the run.
 
+    >>> from flowstmt import S
     >>> tree = Try("pay", S()).catch(ValueError, S()).finally_(S())
     >>> [type(part).__name__ for part in tree.body]
     ['S', 'Catch', 'Finally']

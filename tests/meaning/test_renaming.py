@@ -15,7 +15,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 import flowstmt as fl
-from flowstmt.core import moves
+from flowstmt.core import joins
 from flowstmt.core.state import birth_of
 from tests.meaning.flows import Played, Player, Record, Style, expected, flow_class
 from tests.meaning.test_meaning import SCRIPTS, STARTS, STYLES, tell, thorough
@@ -100,7 +100,7 @@ def same_but_for_names(direct: Played, other: Played, later: Record) -> None:
 @pytest.fixture(autouse=True)
 def births_of_old_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that is started after the renaming is born under its new name; its birth could not be compared."""
-    monkeypatch.setattr(moves, "birth_of", lambda parent, pc, thread_id: birth_of(parent, pc, unmarked(thread_id)))
+    monkeypatch.setattr(joins, "birth_of", lambda parent, pc, thread_id: birth_of(parent, pc, unmarked(thread_id)))
 
 
 @thorough
