@@ -77,6 +77,7 @@ def branches() -> dict[str, Any]:
         "errors": [{"branch": "b", **error(), "index": 1}],
         "results": [None, None, {"any": "value"}],
         "index": {"c": 2},
+        "places": {"a": 0},
         "met": True,
     }
 

@@ -69,6 +69,8 @@ class Joins(Undoing):
             data["next"] = data["live"] = count
             if "results" in data:
                 data["results"] = [None] * count
+                # As they are now: the definition may have more branches, or in another order, when their results come.
+                data["places"] = {branch.name.removeprefix(branch.scope): at for at, branch in enumerate(node.children)}
         else:
             self._start_more(thread, node, data)
 
@@ -169,8 +171,8 @@ class Joins(Undoing):
 
     def _index_of(self, thread: Thread, node: Node, book: dict[str, Any]) -> int:
         if node.kind is not Map:
-            assert node.parent is not None  # a Branch stands in its Parallel
-            return node.parent.children.index(node)
+            place: int = book["places"][node.name.removeprefix(node.scope)]
+            return place
         key = _key_of(thread, node.name)
         index: int | None = book.get("index", {}).get(key)
         return int(key) if index is None else index  # started when the Map had no key=, whatever it has now

@@ -119,10 +119,13 @@ class Renames:
         if thread.parent is not None:
             _put(undo, thread, "parent", ids.get(thread.parent) or self.thread_id(thread.parent))
         for frame in thread.frames:
+            old_scope = frame.statement.rpartition("/")[0]
             _put(undo, frame, "statement", self._position(frame.statement))
             _put(undo, frame, "exit", self._exit(frame.exit))
             if isinstance(frame.data, dict) and isinstance(frame.data.get("then"), list):
                 self._taken(frame, undo)
+            if isinstance(frame.data, dict) and isinstance(frame.data.get("places"), dict):
+                self._places(frame, old_scope, undo)
         if thread.event is not None:
             _put(undo, thread, "event", self.event(thread.position, thread.event))
         for event in thread.events:
@@ -134,6 +137,17 @@ class Renames:
             if name is not None and (event.wait, name, event.request.pc) not in taken:
                 taken.add((event.wait, name, event.request.pc))
                 _put(undo, event, "name", name)
+
+    def _places(self, frame: Frame, scope: str, undo: Undo) -> None:
+        """What a Parallel has in its frame: the names of its branches, which are in the scope that it was in itself."""
+
+        def present(name: str) -> str:
+            return self.statements.get(f"{scope}/{name}" if scope else name, name).rpartition("/")[2]
+
+        data = {**frame.data, "places": {present(name): place for name, place in frame.data["places"].items()}}
+        if data != frame.data:
+            undo.append((frame, "data", frame.data))
+            frame.data = data
 
     def _taken(self, frame: Frame, undo: Undo) -> None:
         """What a Wait has in its frame: the names of its events."""

@@ -349,6 +349,7 @@ _KEPT: Mapping[str, Reader] = {
             "errors": _list(_object({"branch": _text, **_ERROR_KEYS}, {"index": _count})),
             "results": _list(_any),
             "index": _keyed,
+            "places": _keyed,
             "met": _flag,
         },
     ),

@@ -6,9 +6,9 @@ from copy import deepcopy
 
 import pytest
 
-from flowstmt import DefinitionError, Go, Map, S, State, Step, WaitFor, resume
+from flowstmt import Branch, DefinitionError, Go, Map, Parallel, S, Scope, State, Step, WaitFor, resume
 from flowstmt.testing import START
-from tests.core.orders import nothing, opened, saved, workflow
+from tests.core.orders import Tree, nothing, opened, saved, workflow
 
 
 @pytest.mark.parametrize("shrinks_at", [1, 2, 3])
@@ -60,3 +60,20 @@ def test_branches_that_could_not_all_start_leave_no_trace():
     work.kept = 4
     assert resume(work, state, now=START) == "Finished"
     assert work.log == [None] * 6
+
+
+def _branches(order: str, mark: str = "") -> Tree:
+    def branch(name: str) -> Branch:
+        was = (name,) if mark else ()
+        return Branch(name + mark, Step(f"{name}1", nothing), Step(f"{name}2", lambda: name), was=was)
+
+    return lambda _: Scope("sec", Parallel("p", *map(branch, order), into="log"))
+
+
+@pytest.mark.parametrize("steps", range(1, 4))
+@pytest.mark.parametrize("order", ["ab", "ba", "xab", "bxa"])
+@pytest.mark.parametrize("mark", ["", "~"], ids=["same names", "renamed"])
+def test_results_stay_in_the_order_in_which_the_branches_began(order: str, mark: str, steps: int):
+    work, state = opened(_branches(order, mark), saved(_branches("ab"), max_steps=steps))
+    assert resume(work, state, now=START) == "Finished"
+    assert work.log == ["a", "b"]
