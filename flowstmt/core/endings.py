@@ -8,7 +8,7 @@ what is to be undone. Where nobody has anything left to do all of this is one mo
 
 from __future__ import annotations
 
-from flowstmt.core.exits import CANCEL, Exit, is_undoing, mark_ending
+from flowstmt.core.exits import CANCEL, Exit, is_undoing, mark_ending, shielded_branches
 from flowstmt.core.joins import Joins
 from flowstmt.core.journal import keep
 from flowstmt.core.nodes import WAITS, Node
@@ -89,8 +89,9 @@ class Endings(Joins):
 
     def end_all(self, exit_: Exit) -> None:
         """Somebody outside tells the run to end: main with this exit, all other threads as well."""
+        shielded = shielded_branches(self.state.threads, self.program.by_name)
         for each in self.state.threads:
-            if each.status is ENDED:
+            if each.status is ENDED or each.id in shielded:
                 continue
             waits = each.status is WAITING_EVENT
             mark_ending(each, self.program.by_name, exit_ if each.name == MAIN else CANCEL)
@@ -100,19 +101,21 @@ class Endings(Joins):
     def _fail_run(self, thread: Thread, exit_: Exit) -> None:
         """A thread that nobody waits for has failed for good, and with it the run."""
         why = f"thread {thread.id!r} failed"
+        shielded = shielded_branches(self.state.threads, self.program.by_name)
         for each in self.state.threads:
             if each.name == MAIN and each.position == MAIN and is_undoing(each.frames[0].exit):
                 error = exit_["error"]
                 self._note("failed while ending", thread, f"{error['type']}: {error['message']}")
             elif each.name == MAIN:
                 self._cancel(each, {"exit": "failure", "error": exit_["error"], "sticky": True}, why)
-            elif each.status is not ENDED:
+            elif each.status is not ENDED and each.id not in shielded:
                 self._cancel(each, CANCEL, why)
 
     def _end_main(self, main: Thread, exit_: Exit) -> None:
         alone = True
+        shielded = shielded_branches(self.state.threads, self.program.by_name)
         for each in self.state.threads:
-            if each is not main and each.status is not ENDED:
+            if each is not main and each.status is not ENDED and each.id not in shielded:
                 self._cancel(each, CANCEL, "main ended")
                 alone = alone and each.status is ENDED
         if alone and not (is_undoing(exit_) and records_to_undo(self.state)):

@@ -11,15 +11,16 @@ What this module must not know: how threads move (``unwinding.py``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, TypeAlias
 
 from flowstmt.core.nodes import Compensation, Node, RunEnd
 from flowstmt.core.recovery import Finally, Try
-from flowstmt.core.state import RESUMING, ErrorInfo, Frame, Thread
+from flowstmt.core.state import ENDED, RESUMING, ErrorInfo, Frame, Thread
+from flowstmt.core.statements import Go
 
-__all__ = ["CANCEL", "Exit", "failure_exit", "is_undoing", "mark_ending", "pending_exit"]
+__all__ = ["CANCEL", "Exit", "failure_exit", "is_undoing", "mark_ending", "pending_exit", "shielded_branches"]
 
 Exit: TypeAlias = dict[str, Any]
 """What a thread is leaving for: ``exit`` is end, break, continue, return (``value``), failure (``error``, ``catch``) or
@@ -66,6 +67,21 @@ def mark_ending(thread: Thread, by_name: Mapping[str, Node], exit_: Exit) -> Non
     thread.due_at = None
     thread.attempt = 1
     thread.error = None
+
+
+def shielded_branches(threads: Iterable[Thread], by_name: Mapping[str, Node]) -> set[str]:
+    """The ids of the branches that the body of a Finally has started: they are a part of what nothing may interrupt."""
+    found: set[str] = set()
+    shielded: set[str] = set()
+    for thread in threads:  # those that start others come before them
+        if thread.status is ENDED:
+            continue
+        is_branch = thread.parent in shielded and by_name[thread.name].kind is not Go
+        if is_branch:
+            found.add(thread.id)
+        if is_branch or _shield(thread, by_name) is not None:
+            shielded.add(thread.id)
+    return found
 
 
 def _shield(thread: Thread, by_name: Mapping[str, Node]) -> int | None:
