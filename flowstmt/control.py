@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic_core import from_json
@@ -50,7 +51,7 @@ from flowstmt.core.state import (
 from flowstmt.core.statements import Sleep
 from flowstmt.drive import Workflow, alone
 from flowstmt.errors import ControlError, StateError, a_kind_of, listed, quoted
-from flowstmt.fields import fields_of
+from flowstmt.fields import Fields, fields_of
 from flowstmt.moving import kept_frames, present_id, refused, standing, stop_to_move_to, thread_to_move
 from flowstmt.run import CODEC, Run
 
@@ -396,6 +397,14 @@ def _given_up(thread: Thread, kept: list[Frame]) -> str:
 # --- set_data ---
 
 
+def _why_not(name: Any, fields: Fields) -> str:
+    """Why a key of the changes can't be set."""
+    if name in fields.transient:
+        return "is transient, and not saved"
+    close = get_close_matches(name, fields.names, 1) if isinstance(name, str) else None
+    return f"is no field (did you mean {close[0]!r}?)" if close else "is no field"
+
+
 def _set_fields(workflow: Any, state: State, changes: Mapping[str, Any]) -> None:
     if not isinstance(changes, Mapping) or not changes:
         found = "an empty dict" if changes == {} else a_kind_of(changes)
@@ -405,8 +414,7 @@ def _set_fields(workflow: Any, state: State, changes: Mapping[str, Any]) -> None
     values: dict[str, Any] = {}
     for name, value in changes.items():
         if name not in fields.names:
-            kind = "is transient, and not saved" if name in fields.transient else "is no field"
-            faults.append(f"{quoted(name)} {kind}")
+            faults.append(f"{quoted(name)} {_why_not(name, fields)}")
             continue
         try:
             values[name] = CODEC.for_field(value, workflow, name)
