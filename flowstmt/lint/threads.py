@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from flowstmt.core.fanout import Branch, Map, Parallel
-from flowstmt.core.nodes import FANOUT, LOOPS, STARTERS, Node
+from flowstmt.core.nodes import LOOPS, STARTERS, Node
 from flowstmt.core.statements import Go, Join, S, Scope, Step
 from flowstmt.lint.effects import Effects, effects
 from flowstmt.lint.findings import Finding
@@ -139,12 +139,10 @@ def _overwrites(subject: Subject, name: str, node: Node, other: Node) -> Finding
 
 def _one_by_one(subject: Subject, step: Node) -> Iterator[Finding]:
     inner = step.parent
-    while inner is not None and inner.kind not in FANOUT:
+    while inner is not None and not _has_company(subject, inner, step):
         inner = inner.parent
     if inner is None or subject.statement(step).concurrent is not None:
         return  # it is, or is meant not to be
-    if len(inner.children) == 1 if inner.kind is Parallel else subject.statement(inner).max_concurrency == 1:
-        return
     if any(found.writes for found in _of_action(subject, step)):
         return  # it changes data, and has to have them to itself
     yield subject.finding(
@@ -153,6 +151,14 @@ def _one_by_one(subject: Subject, step: Node) -> Iterator[Finding]:
         f"the branches of {inner.label} take turns in it: an action has the data to itself unless its step is concurrent",
         "Give it concurrent=True if it works outside and hands back its result, or concurrent=False if turns are meant",
     )
+
+
+def _has_company(subject: Subject, node: Node, step: Node) -> bool:
+    """Whether steps of other branches may want to run beside this one: branches that only wait take no turns."""
+    if node.kind is Map:
+        return bool(subject.statement(node).max_concurrency != 1)
+    others = [set(_all_in(branch)) for branch in node.children] if node.kind is Parallel else []
+    return any(other.kind is Step for branch in others if step not in branch for other in branch)
 
 
 def _of_action(subject: Subject, step: Node) -> Iterator[Effects]:

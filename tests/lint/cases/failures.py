@@ -138,6 +138,8 @@ class Search:
             Map("lines", [1, 2], Step("line", noop, into="found")),  # -> FS301 FS302
             Map("turns", [1, 2], Step("turn", noop), max_concurrency=1),
             Parallel("alone", Branch("c", Step("car", noop))),
+            Parallel("stoppable", Branch("d", Step("dig", noop)), Branch("e", Wait("stop", On("stop"))), join=ANY),  # -> FS101
+            Map("plots", [1, 2], Parallel("plot", Branch("f", Step("fill", noop)), Branch("g", Sleep("nap", DAY)))),  # -> FS302
         )
     def note(self): self.found.append("x")
 """,
