@@ -7,7 +7,7 @@ always written, so that a query over stored documents need not know the defaults
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -156,16 +156,24 @@ Reader = Callable[[Any, str], Any]
 
 
 def _read(cls: type[Any], readers: Mapping[str, Reader], value: Any, path: str) -> Any:
-    if not isinstance(value, dict):
-        raise StateError(f"{path}: expected an object, not {quoted(value)}")
-    unknown = [key for key in value if key not in readers]
+    _has_keys(value, path, readers, _REQUIRED[cls])
+    return cls(**{key: readers[key](item, f"{path}.{key}") for key, item in value.items()})
+
+
+def _has_keys(value: Any, path: str, known: Collection[str], required: Collection[str]) -> None:
+    """Refuse what is no object, or one with other keys."""
+    _is_object(value, path)
+    unknown = [key for key in value if key not in known]
     if unknown:
-        raise StateError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(readers)}")
-    arguments = {key: readers[key](item, f"{path}.{key}") for key, item in value.items()}
-    missing = [key for key in _REQUIRED[cls] if key not in arguments]
+        raise StateError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(known)}")
+    missing = [key for key in required if key not in value]
     if missing:
         raise StateError(f"{path}: the key {missing[0]!r} is missing")
-    return cls(**arguments)
+
+
+def _is_object(value: Any, path: str) -> None:
+    if not isinstance(value, dict):
+        raise StateError(f"{path}: expected an object, not {quoted(value)}")
 
 
 def _text(value: Any, path: str) -> str:
@@ -226,14 +234,7 @@ def _object(required: Mapping[str, Reader], optional: Mapping[str, Reader] | Non
     readers = {**required, **(optional or {})}
 
     def read(value: Any, path: str) -> Any:
-        if not isinstance(value, dict):
-            raise StateError(f"{path}: expected an object, not {quoted(value)}")
-        unknown = [key for key in value if key not in readers]
-        if unknown:
-            raise StateError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(readers)}")
-        missing = [key for key in required if key not in value]
-        if missing:
-            raise StateError(f"{path}: the key {missing[0]!r} is missing")
+        _has_keys(value, path, readers, required)
         for key, item in value.items():
             readers[key](item, f"{path}.{key}")
         return value
@@ -243,8 +244,7 @@ def _object(required: Mapping[str, Reader], optional: Mapping[str, Reader] | Non
 
 def _keyed(value: Any, path: str) -> Any:
     """The indexes of items by their keys."""
-    if not isinstance(value, dict):
-        raise StateError(f"{path}: expected an object, not {quoted(value)}")
+    _is_object(value, path)
     for key, item in value.items():
         _count(item, f"{path}.{key}")
     return value
@@ -262,8 +262,7 @@ def _exit(value: Any, path: str) -> Any:
 
 def _kept(value: Any, path: str) -> Any:
     """What a statement keeps in a frame: which it is shows in its first key."""
-    if not isinstance(value, dict):
-        raise StateError(f"{path}: expected an object, not {quoted(value)}")
+    _is_object(value, path)
     reader = next((reader for key, reader in _KEPT.items() if key in value), None)
     if reader is None:
         raise StateError(f"{path}: expected an object with one of the keys {', '.join(_KEPT)}")
@@ -307,7 +306,8 @@ _REQUIRED: Mapping[type[Any], tuple[str, ...]] = {
     CallbackRequest: ("name",),
     ErrorInfo: ("type", "message"),
 }
-_ERROR = _record(ErrorInfo, {"type": _text, "message": _text, "step": _text, "attempts": _count})
+_ERROR_KEYS: Mapping[str, Reader] = {"type": _text, "message": _text, "step": _text, "attempts": _count}
+_ERROR = _record(ErrorInfo, _ERROR_KEYS)
 _REQUEST = _record(
     CallbackRequest,
     {
@@ -332,7 +332,6 @@ _EVENT = _record(
         "due_at": _optional(_instant),
     },
 )
-_ERROR_KEYS: Mapping[str, Reader] = {"type": _text, "message": _text, "step": _text, "attempts": _count}
 _PLAIN_ERROR = _object(_ERROR_KEYS)
 _EXITS = ("end", "break", "continue", "return", "failure", "cancel")
 _EXIT = _object(
