@@ -4,8 +4,7 @@ Rules:
 
 1. Structure is linked once per class; only values change from one build to the next. A build whose shape differs from
    the first is refused.
-2. Every node knows the node that follows it. The body of a loop ends at its loop; a Break is the loop's successor (of a
-   ForEach: by way of dropping its frame); a Continue is the loop itself; S, Scope and the jumps are gone after linking.
+2. Every node knows the node that follows it (``links.py``).
 3. All faults of a tree are reported at once (``checks.py``).
 
 The program is kept on the class itself: a class that nobody uses any more takes its program with it.
@@ -22,25 +21,20 @@ from typing import Any
 from flowstmt.core.approvals import Approval
 from flowstmt.core.calls import parameters
 from flowstmt.core.checks import Checker
-from flowstmt.core.fanout import Branch, Map, Parallel
+from flowstmt.core.fanout import Branch, Map
+from flowstmt.core.links import compensation_of, link
 from flowstmt.core.names import renames_of
-from flowstmt.core.nodes import FANOUT, LOOPS, STARTERS, WAITS, Back, Compensation, End, FinallyEnd, Leave, Node, RunEnd, Unwind
+from flowstmt.core.nodes import FANOUT, WAITS, End, Node, RunEnd
 from flowstmt.core.options import options_of, with_options
 from flowstmt.core.policies import Retry
-from flowstmt.core.recovery import Catch, Fail, Finally, Saga, Try
+from flowstmt.core.recovery import Fail, Saga, Try
 from flowstmt.core.state import MAIN
 from flowstmt.core.statements import (
-    Break,
-    Continue,
     Go,
-    If,
     Join,
-    S,
-    Scope,
     Sleep,
     Statement,
     Step,
-    Switch,
     Timeout,
     WaitFor,
 )
@@ -113,14 +107,14 @@ class Program:
                 node.ignores_item = class_style and parameters(statement.action).required != 2
                 node.leaves_result = node.go is not None and node.go.kind is not Go
                 if statement.compensate is not None:
-                    self.by_name[f"{node.name}:compensate"] = _compensation(node)
+                    self.by_name[f"{node.name}:compensate"] = compensation_of(node)
                     node.leaves_result = True
         self.asking = frozenset([node.name for node in self.nodes if node.asks])
         self.some_may_fail = any(node.may_fail for node in self.by_name.values())
         self.by_name[MAIN] = Node(RunEnd, MAIN, -1, None)
         # Those of the first build: like the shape, they must not depend on data.
         self.renames = renames_of(self.nodes)
-        self.start = _link(self.nodes[0], Node(End, "", -1, None))
+        self.start = link(self.nodes[0], Node(End, "", -1, None))
 
     def event(self, wait: Node, name: str) -> Node | None:
         """The event of a Wait that has this name, or had it before."""
@@ -182,81 +176,6 @@ def _shape(checker: Checker) -> list[tuple[type[Any], str, int, int, int | None]
         count = None if type(statement).body == () else len(statement.body)
         shape.append((type(statement), statement.name, *place, count))
     return shape
-
-
-def _link(node: Node, following: Node) -> Node:
-    """Link ``node`` to what follows; return where to go to get to it."""
-    kind = node.kind
-    if kind is S or kind is Scope:
-        return _link_body(node.children, following)
-    if kind is Break or kind is Continue:
-        return _jump(node)
-    node.next = following
-    if kind in LOOPS:
-        if node.inside != node.frames:
-            _leave(node, following)
-        node.entry = _link_body(node.children, node)
-    elif kind is Saga:
-        node.entry = _link_body(node.children, _leave(node, following))
-    elif kind is Try:
-        _link_try(node, following)
-    elif kind in STARTERS:
-        node.entry = _link_body(node.children, Node(End, "", -1, node))
-    elif kind is Parallel:
-        for child in node.children:
-            _link(child, following)
-    elif kind is Switch or kind is If or kind in WAITS:
-        back = Node(Back, node.name, -1, node)
-        back.next = node
-        for child in node.children:
-            child.next = back if child.stays else following
-            child.entry = _link_body(child.children, child.next)
-    return node
-
-
-def _leave(node: Node, following: Node) -> Node:
-    """Where a thread leaves a statement that has a frame."""
-    node.leave = Node(Leave, node.name, -1, node)
-    node.leave.next = following
-    return node.leave
-
-
-def _jump(node: Node) -> Node:
-    """Where a Break or a Continue goes: at once, unless a frame on the way has to be asked."""
-    loop = node.loop
-    assert loop is not None  # the checks found no jump outside of a loop
-    if node.frames != loop.inside:
-        return Node(Unwind, "break" if node.kind is Break else "continue", -1, node)
-    return loop if node.kind is Continue else loop.leave or loop.next
-
-
-def _link_try(node: Node, following: Node) -> None:
-    node.catches = [child for child in node.children if child.kind is Catch]
-    node.final = next((child for child in node.children if child.kind is Finally), None)
-    if node.final is None:
-        after = _leave(node, following)
-    else:
-        end = Node(FinallyEnd, node.name, -1, node)
-        end.next = following
-        after = node.final.entry = _link_body(node.final.children, end)
-    for catch in node.catches:
-        catch.entry = _link_body(catch.children, after)
-    node.entry = _link_body([child for child in node.children if child.kind not in (Catch, Finally)], after)
-
-
-def _compensation(step: Node) -> Node:
-    """Where a thread stands that undoes a step; its values are those of the step."""
-    node = Node(Compensation, f"{step.name}:compensate", step.index, step.parent)
-    node.item, node.scope = step.item, step.scope
-    node.may_fail = True
-    step.compensation = node
-    return node
-
-
-def _link_body(nodes: list[Node], following: Node) -> Node:
-    for node in reversed(nodes):
-        following = _link(node, following)
-    return following
 
 
 def field_names(cls: type[Any]) -> list[str] | None:
@@ -344,9 +263,10 @@ def _checked(tree: Any, cls: type[Any] | None, workflow: Any = None) -> Program:
     base = None if cls is None else int(class_style)
     checker = Checker(base, None if cls is None else field_names(cls), cls if class_style else workflow)
     checker.check(tree)
-    retry = None if cls is None else _default_retry(cls)
-    if retry is not None:
-        checker.faults += [f"retry of {cls.__name__}: {fault}" for fault in retry.faults()]  # type: ignore[union-attr] # it has a class
+    retry = None
+    if cls is not None:
+        retry = _default_retry(cls)
+        checker.faults += [f"retry of {cls.__name__}: {fault}" for fault in (() if retry is None else retry.faults())]
     name = "the definition" if cls is None else f"the definition of {cls.__name__}"
     if checker.faults:
         count = len(checker.faults)
