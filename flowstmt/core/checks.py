@@ -45,7 +45,7 @@ from flowstmt.core.statements import (
     Wait,
     WaitFor,
 )
-from flowstmt.core.wait_checks import check_approval, check_every, check_stay, check_when
+from flowstmt.core.wait_checks import check_approval, check_every, check_on, check_timeout, check_wait, check_when
 from flowstmt.core.waits import Every, When
 from flowstmt.errors import a_kind_of, did_you_mean, quoted
 
@@ -233,6 +233,13 @@ class Checker:
         if callable(value):
             self.call(node, role, value)
 
+    def count(self, node: Node, what: str, value: Any, least: int, otherwise: str = "") -> bool:
+        """Whether it is a whole number; ``what`` begins the sentence that says so, ``otherwise`` what it may be as well."""
+        found = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        if not found:
+            self.fault(node, f"{what} a whole number from {least}{otherwise}, not {quoted(value)}")
+        return found
+
     def instant(self, node: Node, role: str, value: Any) -> None:
         """A duration or an instant, or a callable that returns it."""
         if callable(value):
@@ -253,9 +260,10 @@ class Checker:
         self.call(node, role, call, optional=optional)
         if isgeneratorfunction(call) or isasyncgenfunction(call):
             self.fault(node, f"{role} {_called(call)} is a generator: calling it runs nothing; use return, not yield")
-        self._note_async(node, role, call)
+        self.note_async(node, role, call)
 
-    def _note_async(self, node: Node, role: str, call: Any) -> None:
+    def note_async(self, node: Node, role: str, call: Any) -> None:
+        """Keep the places of what is async: sync drivers refuse it."""
         if is_async(call):
             self.async_places.append(f"{node.place}: {role} is async")
 
@@ -284,7 +292,7 @@ class Checker:
         return f"{role} {_called(call)} takes {takes} {arguments}, expected {expected} ({wanted}{item})"
 
     def _consumer(self, item: ItemScope, node: Node, role: str, call: Callable[..., Any], name: str) -> None:
-        found = self._annotation(node, role, call, name)
+        found = self.annotation(node, role, call, name)
         if found is Any:
             return
         if item.type is Any:
@@ -292,7 +300,8 @@ class Checker:
         elif item.type != found:
             self.fault(node, f"{role} takes the item as {quoted(found)}, but {item.typed_by} as {quoted(item.type)}")
 
-    def _annotation(self, node: Node, role: str, call: Callable[..., Any], name: str) -> Any:
+    def annotation(self, node: Node, role: str, call: Callable[..., Any], name: str) -> Any:
+        """What an argument is annotated with."""
         try:
             return annotation(call, name)
         except Exception as error:  # noqa: BLE001 evaluating the user's annotation may raise anything; it is reported
@@ -312,42 +321,6 @@ class Checker:
                 self.fault(node, f"into {_called(into)} is async: nothing awaits a setter")
         else:
             self.fault(node, f"into must be the name of a field or a callable, not {quoted(into)}")
-
-    def _handler(self, node: Node, handler: Any, *, typed: bool) -> None:
-        if handler is None:
-            return
-        if not callable(handler) and hasattr(handler, "handle"):
-            self._via(node, handler, needed=False)
-            if callable(handler.handle):
-                self._note_async(node, "handler", handler.handle)
-            else:
-                self.fault(node, f"'handle' of {quoted(handler)} is no method")
-        elif not callable(handler):
-            self.fault(node, f"handler must be a callable or an object with 'handle', not {quoted(handler)}")
-        else:
-            self.call(node, "handler", handler, optional=1)
-            if typed:
-                self._payload(node, handler)
-            self._note_async(node, "handler", handler)
-
-    def _payload(self, node: Node, handler: Any) -> None:
-        names = parameters(handler).names
-        if self.base is not None and len(names) > self.base:
-            self._annotation(node, "handler", handler, names[self.base])
-
-    def _via(self, node: Node, via: Any, *, needed: bool = True) -> None:
-        parts = [part for part in ("setup", "teardown") if getattr(via, part, None) is not None]
-        if needed and not parts:
-            self.fault(node, f"via must be an object with 'setup' or 'teardown', not {quoted(via)}")
-        if parts and str(getattr(via, "type", None) or type(via).__name__) == When.__name__:
-            self.fault(
-                node, "the type of its via is 'When', by which the state knows the cases of that name: give it another one"
-            )
-        for part in parts:
-            if not callable(getattr(via, part)):
-                self.fault(node, f"{part!r} of {quoted(via)} is no method")
-            else:
-                self._note_async(node, part, getattr(via, part))
 
 
 def _check_step(checker: Checker, node: Node, statement: Step) -> None:
@@ -398,9 +371,8 @@ def _check_switch(checker: Checker, node: Node, statement: Switch | If) -> None:
 def _check_for(checker: Checker, node: Node, statement: For) -> None:
     if not statement.forever:
         checker.condition(node, statement.cond)
-    count = statement.max_iterations
-    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
-        checker.fault(node, f"max_iterations must be a whole number from 0, not {quoted(count)}")
+    if statement.max_iterations is not None:
+        checker.count(node, "max_iterations must be", statement.max_iterations, 0)
 
 
 def _check_for_each(checker: Checker, node: Node, statement: ForEach) -> None:
@@ -442,27 +414,6 @@ def _check_join(checker: Checker, node: Node, statement: Join) -> None:
         checker.fault(node, "names no Go to wait for: give it the name of one or more")
 
 
-def _check_wait(checker: Checker, node: Node, statement: Wait) -> None:
-    if not statement.body:
-        checker.fault(node, "has no event: it could never end; give it an On or a Timeout")
-
-
-def _check_on(checker: Checker, node: Node, statement: On) -> None:
-    checker._handler(node, statement.handler, typed=statement.schema is None)
-    checker.into(node, statement.into)
-    check_stay(checker, node, statement)
-    if statement.schema is not None and not isinstance(statement.schema, dict | bool):
-        checker.fault(node, f"schema must be a JSON Schema, a dict or a bool, not {quoted(statement.schema)}")
-    if statement.via is not None:
-        checker._via(node, statement.via)
-        if not callable(statement.handler) and hasattr(statement.handler, "handle"):
-            checker.fault(node, "has both a via and a handler object that is one itself: give one of them")
-
-
-def _check_timeout(checker: Checker, node: Node, statement: Timeout) -> None:
-    checker.instant(node, "after", statement.after)
-
-
 def _check_wait_for(checker: Checker, node: Node, statement: WaitFor) -> None:
     checker.condition(node, statement.cond)
     if statement.handler is not None:
@@ -485,9 +436,9 @@ _CHECKS: dict[type[Statement[Any, Any, Any]], Callable[[Checker, Node, Any], Non
     Return: _check_return,
     Go: _check_go,
     Join: _check_join,
-    Wait: _check_wait,
-    On: _check_on,
-    Timeout: _check_timeout,
+    Wait: check_wait,
+    On: check_on,
+    Timeout: check_timeout,
     Every: check_every,
     When: check_when,
     Approval: check_approval,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowstmt.core.fanout import ALL, AtLeast, Map, Parallel, Percent
 from flowstmt.core.nodes import ItemScope, Node
@@ -72,18 +72,15 @@ def check_map(checker: Checker, node: Node, statement: Map) -> None:
             checker.call(node, "key", statement.key, given=1)
         else:
             checker.fault(node, f"key must be a callable that takes the item, not {quoted(statement.key)}")
-    count = statement.max_concurrency
-    if count is not None and not _is_count(count, 1):
-        checker.fault(node, f"max_concurrency must be a whole number from 1, not {quoted(count)}")
+    if statement.max_concurrency is not None:
+        checker.count(node, "max_concurrency must be", statement.max_concurrency, 1)
     _join(checker, node, statement, None)
 
 
 def _join(checker: Checker, node: Node, statement: Parallel | Map, branches: int | None) -> None:
     join, tolerate = statement.join, statement.tolerate
     if isinstance(join, AtLeast):
-        if not _is_count(join.count, 1):
-            checker.fault(node, f"join: AtLeast takes a whole number from 1, not {quoted(join.count)}")
-        elif branches is not None and join.count > branches > 0:
+        if checker.count(node, "join: AtLeast takes", join.count, 1) and branches is not None and join.count > branches > 0:
             checker.fault(node, f"join: {join.count} of {branches} branches can never succeed")
     elif join is not ALL:
         checker.fault(node, f"join must be ALL, ANY or AtLeast(n), not {quoted(join)}")
@@ -91,12 +88,8 @@ def _join(checker: Checker, node: Node, statement: Parallel | Map, branches: int
         share = tolerate.share
         if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 100:
             checker.fault(node, f"tolerate: Percent takes a number from 0 to 100, not {quoted(share)}")
-    elif tolerate is not None and not _is_count(tolerate, 0):
-        checker.fault(node, f"tolerate must be a whole number from 0 or a Percent, not {quoted(tolerate)}")
+    elif tolerate is not None:
+        checker.count(node, "tolerate must be", tolerate, 0, " or a Percent")
     if not isinstance(statement.fail_fast, bool):
         checker.fault(node, f"fail_fast must be True or False, not {quoted(statement.fail_fast)}")
     checker.into(node, statement.into)
-
-
-def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -1,4 +1,4 @@
-"""The faults of what stands in a Wait; for ``checks.py``, whose rules hold here."""
+"""The faults of Waits and of what stands in them; for ``checks.py``, whose rules hold here."""
 
 from __future__ import annotations
 
@@ -7,22 +7,81 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from flowstmt.core.approvals import Approval
+from flowstmt.core.calls import parameters
 from flowstmt.core.fanout import ALL, AtLeast
 from flowstmt.core.nodes import Node
-from flowstmt.core.statements import Statement
+from flowstmt.core.statements import On, Statement, Timeout, Wait
 from flowstmt.core.waits import Every, When
 from flowstmt.errors import a_kind_of, quoted
 
 if TYPE_CHECKING:
     from flowstmt.core.checks import Checker
 
-__all__ = ["check_approval", "check_every", "check_stay", "check_when"]
+__all__ = ["check_approval", "check_every", "check_on", "check_timeout", "check_wait", "check_when"]
 
 
-def check_stay(checker: Checker, node: Node, statement: Any) -> None:
-    """Whether an event ends its Wait is a part of the tree's shape."""
+def check_wait(checker: Checker, node: Node, statement: Wait) -> None:
+    """That something can end it."""
+    if not statement.body:
+        checker.fault(node, "has no event: it could never end; give it an On or a Timeout")
+
+
+def check_on(checker: Checker, node: Node, statement: On) -> None:
+    """What takes its payload, and what it has outside."""
+    _handler(checker, node, statement.handler, typed=statement.schema is None)
+    checker.into(node, statement.into)
     if not isinstance(statement.stay, bool):
-        checker.fault(node, f"stay must be True or False, not {quoted(statement.stay)}")
+        checker.fault(node, f"stay must be True or False, not {quoted(statement.stay)}")  # it is a part of the tree's shape
+    if statement.schema is not None and not isinstance(statement.schema, dict | bool):
+        checker.fault(node, f"schema must be a JSON Schema, a dict or a bool, not {quoted(statement.schema)}")
+    if statement.via is not None:
+        _via(checker, node, statement.via)
+        if not callable(statement.handler) and hasattr(statement.handler, "handle"):
+            checker.fault(node, "has both a via and a handler object that is one itself: give one of them")
+
+
+def _handler(checker: Checker, node: Node, handler: Any, *, typed: bool) -> None:
+    if handler is None:
+        return
+    if not callable(handler) and hasattr(handler, "handle"):
+        _via(checker, node, handler, needed=False)
+        if callable(handler.handle):
+            checker.note_async(node, "handler", handler.handle)
+        else:
+            checker.fault(node, f"'handle' of {quoted(handler)} is no method")
+    elif not callable(handler):
+        checker.fault(node, f"handler must be a callable or an object with 'handle', not {quoted(handler)}")
+    else:
+        checker.call(node, "handler", handler, optional=1)
+        if typed:
+            _payload(checker, node, handler)
+        checker.note_async(node, "handler", handler)
+
+
+def _payload(checker: Checker, node: Node, handler: Any) -> None:
+    names = parameters(handler).names
+    if checker.base is not None and len(names) > checker.base:
+        checker.annotation(node, "handler", handler, names[checker.base])
+
+
+def _via(checker: Checker, node: Node, via: Any, *, needed: bool = True) -> None:
+    parts = [part for part in ("setup", "teardown") if getattr(via, part, None) is not None]
+    if needed and not parts:
+        checker.fault(node, f"via must be an object with 'setup' or 'teardown', not {quoted(via)}")
+    if parts and str(getattr(via, "type", None) or type(via).__name__) == When.__name__:
+        checker.fault(
+            node, "the type of its via is 'When', by which the state knows the cases of that name: give it another one"
+        )
+    for part in parts:
+        if not callable(getattr(via, part)):
+            checker.fault(node, f"{part!r} of {quoted(via)} is no method")
+        else:
+            checker.note_async(node, part, getattr(via, part))
+
+
+def check_timeout(checker: Checker, node: Node, statement: Timeout) -> None:
+    """When it fires."""
+    checker.instant(node, "after", statement.after)
 
 
 def check_every(checker: Checker, node: Node, statement: Every) -> None:
@@ -48,8 +107,7 @@ def check_approval(checker: Checker, node: Node, statement: Approval) -> None:
     _approvers(checker, node, statement.approvers)
     need = statement.need
     if isinstance(need, AtLeast):
-        if not isinstance(need.count, int) or isinstance(need.count, bool) or need.count < 1:
-            checker.fault(node, f"need: AtLeast takes a whole number from 1, not {quoted(need.count)}")
+        checker.count(node, "need: AtLeast takes", need.count, 1)
     elif need is not ALL:
         checker.fault(node, f"need must be ALL, ANY or AtLeast(n), not {quoted(need)}")
     if statement.remind is not None and not isinstance(statement.remind, Every):
