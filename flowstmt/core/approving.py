@@ -24,7 +24,7 @@ from flowstmt.errors import FinalError, RefusedError, a_kind_of, listed, quoted
 if TYPE_CHECKING:
     from flowstmt.core.approvals import Approval
 
-__all__ = ["Approving"]
+__all__ = ["Approving", "unanswered"]
 
 _DECISIONS = {APPROVE.name: "approved", EXPIRED: "expired"}
 
@@ -66,7 +66,7 @@ class Approving(Waiting):
         node = case.parent
         assert node is not None  # a case stands in its Approval
         data = thread.frames[frame_of(thread, node)].data
-        missing = _missing(data)
+        missing = unanswered(data)
         if answer.who in missing:
             return
         why = "has answered already" if answer.who in data["approvers"] else "is none of its approvers"
@@ -121,11 +121,12 @@ def _decision(case: Node) -> Any:
     return _DECISIONS.get(case.name, "rejected")
 
 
-def _missing(data: dict[str, Any]) -> list[str]:
+def unanswered(data: dict[str, Any]) -> list[str]:
+    """The approvers who have not answered, of what an Approval keeps in its frame."""
     answered = {given["who"] for given in data["answers"]}
     return [who for who in data["approvers"] if who not in answered]
 
 
 def _result(decision: Any, data: dict[str, Any]) -> ApprovalResult:
     answers = [GivenAnswer(**{**given, "at": datetime.fromisoformat(given["at"])}) for given in data["answers"]]
-    return ApprovalResult(decision, answers, _missing(data))
+    return ApprovalResult(decision, answers, unanswered(data))

@@ -18,7 +18,6 @@ from flowstmt.core.exits import Exit, failure_exit
 from flowstmt.core.limits import timeout_fault
 from flowstmt.core.moves import Moves
 from flowstmt.core.nodes import Compensation, Node
-from flowstmt.core.policies import Retry
 from flowstmt.core.program import rebuild
 from flowstmt.core.state import (
     AFTER_CONDITION,
@@ -38,7 +37,6 @@ __all__ = ["Outcomes", "Verdict"]
 Call: TypeAlias = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
 """Calls what it is given, with the arguments."""
 
-_DEFAULT_RETRY = Retry()
 _MISSING: Any = object()
 
 
@@ -135,7 +133,7 @@ class Outcomes(Moves):
         if not node.may_fail:
             return None
         info = ErrorInfo(type(error).__name__, message_of(error), thread.position, thread.attempt)
-        policy = self._policy(node)
+        policy = self.program.policy(node, self.values[node.index])
         if policy is not None and thread.attempt < policy.max_attempts:
             try:
                 again = policy.retries(error)
@@ -149,12 +147,6 @@ class Outcomes(Moves):
         if catch is None and policy is None and not self._would_tolerate(thread, info):
             return None
         return Verdict(info, exit_=failure_exit(info, catch))
-
-    def _policy(self, node: Node) -> Retry | None:
-        """The retry policy of a step: its own, or that of the class. What undoes one always has one."""
-        own: Retry | None = getattr(self.values[node.index], "retry", None)
-        default = _DEFAULT_RETRY if node.kind is Compensation else None
-        return own or self.program.retry or default
 
     def fail(self, thread: Thread, verdict: Verdict, now: datetime) -> None:
         """Carry a verdict out: the thread waits for its next attempt, or is past its position with a failure."""

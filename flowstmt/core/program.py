@@ -24,7 +24,7 @@ from flowstmt.core.checks import Checker
 from flowstmt.core.fanout import Branch, Map
 from flowstmt.core.links import compensation_of, link
 from flowstmt.core.names import renames_of
-from flowstmt.core.nodes import FANOUT, WAITS, End, Node, RunEnd
+from flowstmt.core.nodes import FANOUT, WAITS, Compensation, End, Node, RunEnd
 from flowstmt.core.options import options_of, with_options
 from flowstmt.core.policies import Retry
 from flowstmt.core.recovery import Fail, Saga, Try
@@ -44,6 +44,8 @@ from flowstmt.errors import DefinitionError, a_kind_of, said
 __all__ = ["Program", "field_names", "is_class_style", "program_for", "program_of", "validate"]
 
 _KEPT_AS = "__flowstmt_program__"
+
+_COMPENSATION_RETRY = Retry()
 
 _MOVE_TWICE = frozenset((Go, Join, Sleep, Timeout, Every, When, Approval, WaitFor, Fail, Try, Saga, *FANOUT))
 
@@ -122,6 +124,11 @@ class Program:
         if found is None and self.renames is not None:
             found = wait.by_event.get(self.renames.event(wait.name, name) or "")
         return found
+
+    def policy(self, node: Node, statement: Any) -> Retry | None:
+        """The retry policy of what stands there: its own, or that of the class. What undoes a step always has one."""
+        own: Retry | None = getattr(statement, "retry", None)
+        return own or self.retry or (_COMPENSATION_RETRY if node.kind is Compensation else None)
 
     def bind(self, root: Any, run_id: str = "", workflow: Any = None) -> list[Any]:
         """The statements of another build of the same definition, by node index, with the options of their actions.

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from flowstmt.core.approving import unanswered
 from flowstmt.core.exits import Exit, pending_exit
 from flowstmt.core.nodes import FANOUT, Compensation, Node, RunEnd
-from flowstmt.core.policies import Retry
 from flowstmt.core.positions import check_positions
 from flowstmt.core.recovery import Finally
 from flowstmt.core.renames import Undo, take_back
@@ -193,17 +193,15 @@ def _marked(subject: Subject, thread: Thread) -> tuple[Place, Mark]:
 def _missing(thread: Thread) -> tuple[str, ...]:
     for frame in reversed(thread.frames):
         if frame.data is not None and "approvers" in frame.data:
-            answered = {answer["who"] for answer in frame.data["answers"]}
-            return tuple([who for who in frame.data["approvers"] if who not in answered])
+            return tuple(unanswered(frame.data))
     return ()
 
 
 def _max_attempts(subject: Subject, node: Node) -> int | None:
-    """How often what stands there may be tried: by its own policy, or that of the class; what undoes a step always has one."""
+    """How often what stands there may be tried: None without a policy."""
     if node.kind not in (Step, WaitFor, Compensation):
         return None
-    default = Retry() if node.kind is Compensation else None
-    policy = getattr(subject.values[node.index], "retry", None) or subject.program.retry or default
+    policy = subject.program.policy(node, subject.values[node.index])
     return None if policy is None else policy.max_attempts
 
 
