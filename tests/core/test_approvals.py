@@ -488,6 +488,7 @@ GIVEN = {"who": "ann", "comment": "", "approved": True, "at": START.isoformat()}
 
 
 @pytest.mark.usefixtures("odd_states")
+@pytest.mark.parametrize("read", [True, False], ids=["read", "made"])
 @pytest.mark.parametrize(
     "changed",
     [
@@ -502,11 +503,13 @@ GIVEN = {"who": "ann", "comment": "", "approved": True, "at": START.isoformat()}
         {"then": None},
     ],
 )
-def test_a_frame_that_does_not_hold_what_an_approval_keeps_there_is_refused(changed: dict[str, Any]):
+def test_a_frame_that_does_not_hold_what_an_approval_keeps_there_is_refused(changed: dict[str, Any], read: bool):
     work, state = opened(approval(), answered(approval()))
+    state.raw = read
     frame = state.threads[0].frames[0]
     frame.data = {**frame.data, **changed}
     blob = dump(work, state)
-    with pytest.raises(StateError, match="its frame of Approval 'ok' does not hold what that keeps there"):
+    why = r"\.frames\[0\]\.data" if read else "its frame of Approval 'ok' does not hold what that keeps there"
+    with pytest.raises(StateError, match=why):
         handle_callback(APPROVE, work, state, BOB, now=START)
     assert dump(work, state) == blob
