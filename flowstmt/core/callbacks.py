@@ -31,7 +31,7 @@ from flowstmt.errors import (
     quoted,
 )
 
-__all__ = ["accept"]
+__all__ = ["accept", "stop_of"]
 
 _CLOSED = OVER | {RUN_PAUSED}
 """The statuses of a run that takes no callbacks."""
@@ -81,7 +81,7 @@ def _named(state: State, request: CallbackRequest) -> list[Thread]:
     ]
 
 
-def _stop(thread: Thread, node: Node) -> int:
+def stop_of(thread: Thread, node: Node) -> int:
     """The stop by which the event of a Wait is known outside: that at which it was reached, however often it came back."""
     event = open_event(thread, node)
     return thread.pc if event is None or event.request.pc is None else event.request.pc
@@ -90,7 +90,7 @@ def _stop(thread: Thread, node: Node) -> int:
 def _stops(thread: Thread, node: Node) -> tuple[int, ...]:
     """All stops that mean the event of a Wait: that of its request, and the present one of a thread that stands there."""
     at_wait = node.parent is not None and thread.position == node.parent.name
-    return (_stop(thread, node), thread.pc) if at_wait else (_stop(thread, node),)
+    return (stop_of(thread, node), thread.pc) if at_wait else (stop_of(thread, node),)
 
 
 def _refusal(program: Program, state: State, request: CallbackRequest) -> CallbackError:
@@ -120,7 +120,7 @@ def _refusal(program: Program, state: State, request: CallbackRequest) -> Callba
         )
     waiting = _meant(program, state, request)
     if waiting:
-        threads = listed([f"{thread.id!r} (pc {_stop(thread, node)})" for thread, node in waiting])
+        threads = listed([f"{thread.id!r} (pc {stop_of(thread, node)})" for thread, node in waiting])
         return AmbiguousCallbackError(f"{run}: event {name} is waited for by the threads {threads}: name one as thread_id")
     pins = ", ".join(
         f"{key} {quoted(value)}" for key, value in (("birth", request.birth), ("pc", request.pc)) if value is not None
@@ -189,7 +189,7 @@ def _instead(state: State, request: CallbackRequest, nodes: list[Node]) -> str:
 
 def _open_events(program: Program, state: State) -> str:
     taken = [
-        f"{node.name!r} (thread {thread.id!r}, pc {_stop(thread, node)})"
+        f"{node.name!r} (thread {thread.id!r}, pc {stop_of(thread, node)})"
         for thread in state.threads
         for wait in open_waits(program.by_name, thread)
         for node in wait.children

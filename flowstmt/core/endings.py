@@ -148,7 +148,7 @@ class Endings(Joins):
         else:
             self._finish(main, frame.exit)
 
-    def _holds_run_end(self, main: Thread) -> bool:
+    def _holds_run_end(self) -> bool:
         """Whether ``main`` is the only thread that lives."""
         assert self._agenda is not None  # main alone ends at once
         return self._agenda.one_lives()

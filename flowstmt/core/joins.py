@@ -184,7 +184,7 @@ class Joins(Undoing):
             return next((each for each in self.state.threads if each.id == thread.parent and each.status is not ENDED), None)
         return agenda.thread(thread.parent)
 
-    def _results(self, node: Node, data: dict[str, Any]) -> list[Any]:
+    def _results(self, data: dict[str, Any]) -> list[Any]:
         errors = {error["index"]: error for error in data.get("errors", ())}
         return [asdict(_info_of(errors[index])) if index in errors else value for index, value in enumerate(data["results"])]
 
@@ -386,7 +386,7 @@ class Joins(Undoing):
         self._frames = self._frames[:-1]
         into = self.values[node.index].into
         if into is not None and "results" in data:
-            self._store_moving(thread, node, into, self._results(node, data))
+            self._store_moving(thread, node, into, self._results(data))
         return node.next
 
     def _leave_fanout(self, thread: Thread, node: Node, exit_: Exit) -> Node | None:

@@ -364,9 +364,9 @@ class Machine(Outcomes):
             assert self._agenda is not None  # every round of a program that has a Join makes one
             return self._joined(self._agenda, node.name)
         if node.kind is RunEnd:
-            return self._holds_run_end(thread)
+            return self._holds_run_end()
         if node.kind is Saga:
-            return self._holds_saga(thread, node)
+            return self._holds_saga(thread)
         self._frames = thread.frames
         return self._truth(thread, node, statement.cond)
 

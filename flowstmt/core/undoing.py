@@ -172,6 +172,6 @@ class Undoing(Unwinding):
         saga = frame.data["saga"]
         return [each for each in self.state.threads if each.status is not ENDED and saga in each.sagas]
 
-    def _holds_saga(self, thread: Thread, saga: Node) -> bool:
+    def _holds_saga(self, thread: Thread) -> bool:
         """Whether the threads that a failed Saga has started have ended."""
         return not self._started_inside(thread.frames[-1])

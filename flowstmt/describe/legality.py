@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from flowstmt.control import legal_controls
+from flowstmt.core.callbacks import stop_of
 from flowstmt.core.events import NEEDS_TEARDOWN, open_event
 from flowstmt.core.exits import pending_exit
 from flowstmt.core.nodes import STARTERS, Compensation, Node, RunEnd
@@ -134,7 +135,7 @@ class _Reader:
         if schemas is None:
             schemas = self.schemas[node.index] = schemas_of(self.subject, node).to_json()
         event = open_event(thread, node)
-        pc = thread.pc if event is None or event.request.pc is None else event.request.pc
+        pc = stop_of(thread, node)
         data = event.request.setup_data if event is not None and event.status is SET_UP else None
         request = CallbackRequest(node.name, thread.id, pc, thread.birth, self.state.run_id, data)
         return LegalCallback(node.name, wait.name, thread.id, pc, thread.birth, **schemas, request=request)
