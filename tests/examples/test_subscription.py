@@ -79,7 +79,7 @@ def test_a_crash_at_any_instant_makes_no_difference(bad: set[str]):
         banks.append(Bank(bad=set(bad)))
         return banks[-1]
 
-    script = [
+    script: list[Callback | Advance] = [
         Advance(31 * DAY),
         Callback(CHANGE, "large"),
         Callback(CARD, "card-2"),

@@ -102,6 +102,10 @@ class Work:
     log: list[str] = field(default_factory=list)
     kept: list[Any] = field(default_factory=list)
 
+    def definition(self) -> Statement:
+        """Each random tree is one of a class of its own."""
+        raise NotImplementedError
+
 
 class Builder:
     """Statements out of shapes. What is inside of branches takes an item where one is there: nothing here needs it."""
