@@ -23,6 +23,7 @@ from flowstmt.core.state import (
     WAITING_CONDITION,
     WAITING_EVENT,
     WAITING_TIME,
+    Frame,
     State,
     Thread,
     ThreadStatus,
@@ -48,6 +49,9 @@ _PARKED_BY: Mapping[type[Statement[Any, Any, Any]], ThreadStatus] = {
     Sleep: WAITING_TIME,
 }
 """What a thread is that has been parked by a statement."""
+
+_KEPT: Mapping[type[Statement[Any, Any, Any]], str] = {Saga: "saga", Parallel: "count", Map: "count"}
+"""A key of what a statement keeps in its frame, by which that is known (``state_json.py`` has seen the others)."""
 
 
 def check_positions(program: Program, values: list[Any], state: State) -> None:
@@ -116,7 +120,7 @@ def _check_thread(program: Program, values: list[Any], state: State, thread: Thr
         )
     if status is RESUMING and node.kind in WAITS and exit_ is None and (thread.event or "") not in node.by_event:
         raise _misplaced(program, state, thread, f"{node.label} has no event {thread.event!r}, which fired")
-    _check_taken(program, state, thread)
+    _check_frames(program, state, thread)
     if thread.event is not None and (status is not RESUMING or node.kind not in WAITS):
         raise _broken(state, thread, f"the event {thread.event!r} has fired, but it is {status} at {node.label}")
     if status is WAITING_TIME and thread.due_at is None:
@@ -125,17 +129,26 @@ def _check_thread(program: Program, values: list[Any], state: State, thread: Thr
         raise _misplaced(program, state, thread, f"{node.label} has no handler to execute")
 
 
-def _check_taken(program: Program, state: State, thread: Thread) -> None:
-    """Whether the Waits around a thread have the events that were taken, and not yet acted upon."""
+def _check_frames(program: Program, state: State, thread: Thread) -> None:
+    """Whether the frames of a thread hold what their statements keep there, and know the events that were taken."""
     for frame in thread.frames:
-        wait = program.by_name[frame.statement]
-        if wait.kind not in WAITS or (frame.data is None and frame.exit is not None):
+        node = program.by_name[frame.statement]
+        if not _holds(node, frame):
+            why = f"its frame of {node.label} does not hold what that keeps there"
+            # What was a Try may be a Saga now: that comes of the definition.
+            raise _broken(state, thread, why) if node.kind in WAITS else _misplaced(program, state, thread, why)
+        if node.kind not in WAITS or frame.data is None:
             continue
-        if not holds(wait, frame.data):
-            raise _broken(state, thread, f"its frame of {wait.label} does not hold what that keeps there")
         for name in frame.data["then"]:
-            if name not in wait.by_event:
-                raise _misplaced(program, state, thread, f"{wait.label} has no event {name!r}, which was taken")
+            if name not in node.by_event:
+                raise _misplaced(program, state, thread, f"{node.label} has no event {name!r}, which was taken")
+
+
+def _holds(node: Node, frame: Frame) -> bool:
+    if node.kind in WAITS:
+        return holds(node, frame.data) or (frame.data is None and frame.exit is not None)
+    wanted = _KEPT.get(node.kind)
+    return wanted is None or wanted in (frame.data or ())
 
 
 def _expected(node: Node, frames: tuple[str, ...]) -> tuple[str, ...]:

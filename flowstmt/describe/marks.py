@@ -18,6 +18,7 @@ from flowstmt.core.positions import check_positions
 from flowstmt.core.recovery import Finally
 from flowstmt.core.renames import Undo, take_back
 from flowstmt.core.state import ENDED, OVER, WAITING_TIME, ErrorInfo, State, Thread
+from flowstmt.core.state_json import check_kept
 from flowstmt.core.statements import Sleep, Step, WaitFor
 from flowstmt.core.undoing import Record
 from flowstmt.describe.subjects import Subject
@@ -143,12 +144,14 @@ class Standing:
 
 
 def standing(subject: Subject, state: State | None) -> Standing:
-    """Where the threads of a run stand; nowhere if it is over. Raises ``PositionError``; changes nothing."""
+    """Where the threads of a run stand; nowhere if it is over. Raises ``StateError``; changes nothing."""
     if state is None:
         return Standing()
     if not isinstance(state, State):
         raise StateError(f"expected a State, not {a_kind_of(state)}: get one from load, or make one with State.new")
     program = subject.program
+    if state.raw:
+        check_kept(state)
     undo: Undo = [] if program.renames is None else program.renames.apply(state)
     try:
         not_undone = [(program.by_name.get(record["step"]), record) for record in state.undo if "error" in record]

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from typing import Any
 
-from flowstmt import Branch, Go, Join, Parallel, Retry, S, Saga, Sleep, Statement, Step, Try
+import pytest
+
+from flowstmt import (
+    Branch,
+    Go,
+    Join,
+    Map,
+    Parallel,
+    PositionError,
+    Retry,
+    S,
+    Saga,
+    Sleep,
+    StateError,
+    Statement,
+    Step,
+    Try,
+    compensation_plan,
+    legal,
+    load,
+    resume,
+)
+from flowstmt.describe import to_mermaid
 from flowstmt.testing import Harness, explore
-from tests.core.orders import HOUR
+from tests.core.orders import HOUR, saved, workflow
 
 
 @dataclass
@@ -73,3 +97,31 @@ def test_a_saga_does_not_undo_what_a_thread_does_that_was_started_inside_of_an_e
     harness.advance(HOUR)
     harness.advance(HOUR)
     assert (harness.run(), harness.workflow.log) == ("Finished", ["done"])
+
+
+ASLEEP = Sleep("nap", HOUR)
+KEEPING: list[Statement] = [Saga("s", ASLEEP), Parallel("s", Branch("one", ASLEEP)), Map("s", [1], ASLEEP)]
+
+
+@pytest.mark.parametrize("keeping", KEEPING, ids=["Saga", "Parallel", "Map"])
+@pytest.mark.parametrize("kept", [None, {"then": []}], ids=["nothing", "what a Wait keeps"])
+@pytest.mark.parametrize("look", [resume, legal, compensation_plan, to_mermaid])
+def test_a_frame_that_does_not_hold_what_its_statement_keeps_is_refused(keeping: Statement, kept: Any, look: Any):
+    cls = workflow(lambda w: keeping)
+    document = json.loads(saved(lambda w: keeping))
+    document["state"]["threads"][0]["frames"][0]["data"] = kept
+    with pytest.raises(PositionError, match=f"its frame of {type(keeping).__name__} 's' does not hold what that keeps there"):
+        look(*load(cls, json.dumps(document)))
+
+
+def test_a_try_under_way_does_not_become_a_saga():
+    blob = saved(lambda w: Try("s", ASLEEP).finally_(Step("a", print)))
+    with pytest.raises(PositionError, match=r"its frame of Saga 's' .* The definition of Order has changed since"):
+        resume(*load(workflow(lambda w: Saga("s", ASLEEP)), blob))
+
+
+def test_a_record_that_is_none_is_refused_by_pictures_as_well():
+    document = json.loads(saved(lambda w: ASLEEP))
+    document["state"]["undo"] = [{"step": "nap"}]
+    with pytest.raises(StateError, match=r"\$\.state\.undo\[0\]: the key 'thread' is missing"):
+        to_mermaid(*load(workflow(lambda w: ASLEEP), json.dumps(document)))
