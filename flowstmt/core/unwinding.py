@@ -158,6 +158,10 @@ class Unwinding(Events):
         if node.stays:
             assert node.parent is not None  # a case stands in its Wait
             thread.events = self._closed(thread.events, node.parent)
+            taken = self._frames[-1].data["then"]
+            if taken:
+                why = f"its thread left {node.parent.label} from the body of {node.label}"
+                self._note("dropped", thread, f"taken, and not acted upon, since {why}: {', '.join(map(repr, taken))}")
         return _OUTWARD
 
     def _pend(self, exit_: Exit) -> None:

@@ -957,3 +957,16 @@ def test_a_callback_that_comes_while_a_body_runs_makes_a_run_due_in_which_condit
         resume(work, state, now=START)
         blob = dump(work, state)
     assert [thread.id for thread in state.threads] == ["main"]
+
+
+def test_a_callback_that_was_taken_and_is_not_acted_upon_is_noted():
+    stays = On("more", None, Sleep("nap", HOUR), Break(), stay=True)
+    tree = lambda _: For("ever", Wait("w", stays, On("end", None, Step("never", nothing))))  # noqa: E731
+    work, state = opened(tree, saved(tree))
+    handle_callback("more", work, state, now=START)
+    resume(work, state, now=START)
+    handle_callback("end", work, state, now=START)
+    assert resume(work, state, now=START + HOUR) == "Finished"
+    assert [(note["note"], note["message"]) for note in state.notes] == [
+        ("dropped", "taken, and not acted upon, since its thread left Wait 'w' from the body of On 'more': 'end'")
+    ]
