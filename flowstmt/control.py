@@ -159,7 +159,7 @@ def cancel(workflow: Workflow, state: State, reason: str, *, by: str = "", now: 
         _note(state, at, "cancelled", by, reason, listed([f"{thread.id} {standing(thread)}" for thread in threads]))
         if state.status is RUN_PAUSED:
             state.status = RUN_RESUMING
-        machine.end_all({**CANCEL, "error": asdict(error)})
+        machine.end_all({**CANCEL, "error": asdict(error)}, at)
         machine.checkpoint(at)
 
 

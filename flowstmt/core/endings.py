@@ -8,6 +8,8 @@ what is to be undone. Where nobody has anything left to do all of this is one mo
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from flowstmt.core.exits import CANCEL, Exit, is_undoing, mark_ending, shielded_branches
 from flowstmt.core.joins import Joins
 from flowstmt.core.journal import keep
@@ -78,23 +80,43 @@ class Endings(Joins):
             self._agenda.told_to_end = True
         if thread.status is EXECUTING and thread.birth in self.in_flight:
             self._note("dropped", thread, f"{why} while this action was in flight: it was cancelled, and may have taken effect")
+        tried = self._tried(thread)
         # One that was told to end before it began has a frame that bears no name.
         around = [by_name[frame.statement].kind for frame in thread.frames if frame.statement]
         if thread.name != MAIN and _WITHOUT_CLEANUP.issuperset(around):
+            self._note_tried(thread, tried, why)
             self._end(thread, exit_)
             return
         mark_ending(thread, by_name, exit_)
+        if thread.attempt == 1:  # else it goes on with its attempts first
+            self._note_tried(thread, tried, why)
         if self._agenda is not None:
             self._agenda.wake(thread)
 
-    def end_all(self, exit_: Exit) -> None:
+    def _tried(self, thread: Thread) -> int:
+        """How often a thread has tried, in vain, a step that could be undone."""
+        node = self.program.by_name.get(thread.position)
+        return 0 if node is None or node.compensation is None else thread.attempt - 1
+
+    def _note_tried(self, thread: Thread, tried: int, why: str) -> None:
+        """An attempt that failed may have taken effect all the same, but only a step that completed leaves a record of it."""
+        if tried:
+            self._note(
+                "not undone", thread, f"{why} after {tried} of its attempts, which may have taken effect: nothing undoes them"
+            )
+
+    def end_all(self, exit_: Exit, now: datetime) -> None:
         """Somebody outside tells the run to end: main with this exit, all other threads as well."""
+        self._now = now
         shielded = shielded_branches(self.state.threads, self.program.by_name)
         for each in self.state.threads:
             if each.status is ENDED or each.id in shielded:
                 continue
             waits = each.status is WAITING_EVENT
+            tried = self._tried(each)
             mark_ending(each, self.program.by_name, exit_ if each.name == MAIN else CANCEL)
+            if each.attempt == 1:
+                self._note_tried(each, tried, "the run was cancelled")
             if waits and each.status is not WAITING_EVENT:
                 each.events = self._closed(each.events)
 

@@ -76,6 +76,6 @@ def test_they_come_to_their_end_as_the_rest_of_the_body_does(
     for hour in range(1, 4):
         order, state = load(cls, dump(order, state))
         resume(order, state, now=START + hour * HOUR)
-    expected = {by_cancel: "Cancelled", by_another_thread: "Failed"}
+    expected: dict[object, str] = {by_cancel: "Cancelled", by_another_thread: "Failed"}
     assert state.status == expected.get(end, "Finished")
     assert sorted(order.log) == ["a", "b"]

@@ -17,6 +17,7 @@ from flowstmt import (
     Approval,
     AtLeast,
     Branch,
+    Break,
     Every,
     Fail,
     FinalError,
@@ -36,6 +37,7 @@ from flowstmt import (
     Step,
     Try,
     Wait,
+    cancel,
     dump,
     handle_callback,
     load,
@@ -455,3 +457,31 @@ def actions_in_flight_that_nobody_needs() -> None:
 def a_failure_in_a_branch_that_is_not_needed() -> None:
     late = Try("working", Sleep("long", 2 * HOUR)).finally_(Fail("lost", "the key"))
     noted(played(lambda w: Parallel("ask", Branch("north", late), Branch("south", STEP), join=ANY))[1])
+
+
+@NOTES.row
+def attempts_that_nothing_undoes() -> None:
+    def book(name: str) -> Step:
+        return Step(name, decline, compensate=charge, retry=Retry())
+
+    def lost(name: str) -> Branch:
+        return Branch(name, Saga(f"{name} or nothing", book(f"book {name}")))
+
+    _, decided = played(
+        lambda w: Parallel("ask", Branch("north", book("book north")), lost("west"), Branch("south", STEP), join=ANY)
+    )
+    workflow, cancelled = played(lambda w: book("book"))
+    cancel(workflow, cancelled, "not wanted any more", now=NOW)
+    found = [*decided.notes, *(note for note in cancelled.notes if "message" in note)]
+    raise _NoteError("\n".join(f"{note['note']}: {note['message']}" for note in found))
+
+
+@NOTES.row
+def a_callback_that_was_taken_in_vain() -> None:
+    stays = On("more", None, Sleep("nap", HOUR), Break(), stay=True)
+    workflow, state = played(lambda w: For("ever", Wait("payment", stays, On("paid", None, STEP))))
+    handle_callback("more", workflow, state, now=NOW)
+    resume(workflow, state, now=NOW)
+    handle_callback("paid", workflow, state, now=NOW)
+    resume(workflow, state, now=NOW + HOUR)
+    noted(state)
