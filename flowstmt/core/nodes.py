@@ -243,7 +243,7 @@ class Node:
         self.loop: Node | None = None
         self.item: ItemScope | None = None
         self.item_frame = -1  # which of the frames holds the item; below 0: the thread's own object is the item
-        # The item that this statement (a ForEach, a Go) gives to its body.
+        # The item that this statement (a ForEach, a Map, a Go, a Branch) gives to its body.
         self.own_item: ItemScope | None = None
 
     @property

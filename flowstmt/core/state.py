@@ -284,7 +284,8 @@ class Frame:
         index: The index of the item, from 0; of a For the rounds that have begun.
         item: The item, the thread's own copy.
         exit: What the frame is unwinding for: what goes on when its statement is done.
-        data: What else the statement keeps: the book of a Parallel, the name of a Saga, the callbacks that a Wait has taken.
+        data: What else the statement keeps: the book of a Parallel or Map, what tells this round of a Saga from every other,
+            the callbacks that a Wait has taken, the answers of an Approval.
     """
 
     statement: str
