@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from flowstmt.errors import FinalError, quoted
 
-__all__ = ["ErrorFilter", "Retry", "filter_faults", "matches"]
+__all__ = ["ErrorFilter", "Retry", "filter_faults", "filter_name", "matches"]
 
 # What a predicate may return. A coroutine is none of these: nobody awaits it, and it counts as true.
 Opinion: TypeAlias = "float | Sized | None"
@@ -108,6 +108,15 @@ def matches(errors: Any, error: Exception, name: str = "") -> bool:
     if isinstance(errors, str):
         return errors == name or any(errors == cls.__name__ for cls in type(error).__mro__)
     return bool(errors(error))
+
+
+def filter_name(errors: Any) -> str:
+    """What a filter is called in a snapshot: new code may have another one in its place."""
+    if isinstance(errors, tuple):
+        return ", ".join(map(filter_name, errors))
+    if isinstance(errors, str):
+        return errors
+    return getattr(errors, "__qualname__" if not isinstance(errors, type) else "__name__", type(errors).__name__)
 
 
 def filter_faults(errors: Any) -> Iterator[str]:

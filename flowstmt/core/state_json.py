@@ -334,9 +334,15 @@ _EVENT = _record(
 )
 _PLAIN_ERROR = _object(_ERROR_KEYS)
 _EXITS = ("end", "break", "continue", "return", "failure", "cancel")
+_CATCH = _object({"try": _text, "case": _count}, {"errors": _text})
 _EXIT = _object(
     {"exit": _text},
-    {"value": _any, "error": _PLAIN_ERROR, "catch": _object({"try": _text, "case": _count}), "sticky": _flag},
+    {
+        "value": _any,
+        "error": _PLAIN_ERROR,
+        "catch": _object({"try": _text, "case": _count}, {"errors": _text}),
+        "sticky": _flag,
+    },
 )
 _TEXTS = _list(_text)
 _OPEN: Mapping[str, Reader] = {"event": _text, "decided": _text}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from flowstmt.core.events import Events
 from flowstmt.core.exits import Exit, failure_exit, is_undoing
 from flowstmt.core.nodes import FANOUT, WAITS, Node
-from flowstmt.core.policies import matches
+from flowstmt.core.policies import filter_name, matches
 from flowstmt.core.recovery import Catch, Finally, Saga, Try
 from flowstmt.core.state import ErrorInfo, Thread, ThreadStatus
 from flowstmt.core.statements import For, ForEach, On
@@ -68,12 +68,13 @@ class Unwinding(Events):
         while around is not None and around is not node.go:
             if around.kind is Try and inner.kind is not Catch and inner.kind is not Finally:
                 for case, catch in enumerate(around.catches):
+                    errors = self.values[catch.index].errors
                     try:
-                        found = matches(self.values[catch.index].errors, error, name)
+                        found = matches(errors, error, name)
                     except Exception as raised:
                         raise self._failed(thread, around, f"the predicate of a catch raised {said(raised)}") from raised
                     if found:
-                        return {"try": around.name, "case": case}
+                        return {"try": around.name, "case": case, "errors": filter_name(errors)}
             inner, around = around, around.parent
         return None
 
@@ -130,15 +131,21 @@ class Unwinding(Events):
             return _OUTWARD
         catch = exit_.get("catch")
         if catch is not None and catch["try"] == node.name and inner.kind is not Catch:
-            return self._caught(thread, node, catch["case"], exit_["error"])
+            return self._caught(thread, node, catch, exit_["error"])
         if node.final is None:
             return _OUTWARD
         self._pend(exit_)
         return node.final.entry
 
-    def _caught(self, thread: Thread, node: Node, case: int, error: dict[str, Any]) -> Node:
-        if case >= len(node.catches):
-            raise self._failed(thread, node, "it has lost the catch that was to take a failure: bring it back")
+    def _caught(self, thread: Thread, node: Node, decided: dict[str, Any], error: dict[str, Any]) -> Node:
+        case: int = decided["case"]
+        wanted: str | None = decided.get("errors")
+        names = [filter_name(self.values[catch.index].errors) for catch in node.catches]
+        if wanted is not None and names[case : case + 1] != [wanted]:
+            # New code has other catches, or has them in another order.
+            case = names.index(wanted) if wanted in names else len(names)
+        if case >= len(names):
+            raise self._failed(thread, node, f"it has lost the catch of {wanted} that was to take a failure: bring it back")
         catch = node.catches[case]
         into = self.values[catch.index].into
         if into is not None:
