@@ -41,7 +41,11 @@ def caught(before: tuple[Any, ...], after: tuple[Any, ...]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("errors", [ValueError, "ValueError", is_busy, (KeyError, ValueError, is_busy)], ids=["class", "name", "predicate", "several"])
+@pytest.mark.parametrize(
+    "errors",
+    [ValueError, "ValueError", is_busy, (KeyError, ValueError, is_busy)],
+    ids=["class", "name", "predicate", "several"],
+)
 def test_a_catch_in_front_of_it_does_not_get_the_failure(errors: Any):
     assert caught((errors,), (KeyError, errors)) == [str(errors)]
     assert caught((KeyError, errors), (errors,)) == [str(errors)]
