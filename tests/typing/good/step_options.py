@@ -1,3 +1,4 @@
+# pyright: strict
 """Options near the code: the decorated function is what it was."""
 
 from __future__ import annotations
@@ -61,4 +62,10 @@ class Fast(Order):
 
 assert_type(Order().charge(), str)
 assert_type(Order.number(), str)
-answer: Awaitable[int] = Order().ask()
+
+
+def asked() -> Awaitable[int]:
+    return Order().ask()
+
+
+WORKFLOWS = [Order, Fast]
