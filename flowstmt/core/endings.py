@@ -76,8 +76,9 @@ class Endings(Joins):
         """Tell a thread to end. What has nothing to clean up ends here and now."""
         keep(self._journal, thread)
         by_name = self.program.by_name
-        if self._agenda is not None:
-            self._agenda.told_to_end = True
+        agenda = self._agenda
+        assert agenda is not None  # every round in which somebody is told to end makes one
+        agenda.told_to_end = True
         if thread.status is EXECUTING and thread.birth in self.in_flight:
             self._note("dropped", thread, f"{why} while this action was in flight: it was cancelled, and may have taken effect")
         tried = self._tried(thread)
@@ -90,8 +91,7 @@ class Endings(Joins):
         mark_ending(thread, by_name, exit_)
         if thread.attempt == 1:  # else it goes on with its attempts first
             self._note_tried(thread, tried, why)
-        if self._agenda is not None:
-            self._agenda.wake(thread)
+        agenda.wake(thread)
 
     def _tried(self, thread: Thread) -> int:
         """How often a thread has tried, in vain, a step that could be undone."""
@@ -125,10 +125,7 @@ class Endings(Joins):
         why = f"thread {thread.id!r} failed"
         shielded = shielded_branches(self.state.threads, self.program.by_name)
         for each in self.state.threads:
-            if each.name == MAIN and each.position == MAIN and is_undoing(each.frames[0].exit):
-                error = exit_["error"]
-                self._note("failed while ending", thread, f"{error['type']}: {error['message']}")
-            elif each.name == MAIN:
+            if each.name == MAIN:
                 self._cancel(each, {"exit": "failure", "error": exit_["error"], "sticky": True}, why)
             elif each.status is not ENDED and each.id not in shielded:
                 self._cancel(each, CANCEL, why)

@@ -111,8 +111,8 @@ class Renames:
     def _thread(self, thread: Thread, undo: Undo, ids: dict[str, str]) -> None:
         names = self.statements
         _put(undo, thread, "position", self._position(thread.position))
-        _put(undo, thread, "name", names.get(thread.name))
         old, present = thread.id, self._own_id(thread, ids)
+        _put(undo, thread, "name", names.get(thread.name))
         ids[old] = present
         if present != old:
             _put(undo, thread, "id", present)
