@@ -21,7 +21,15 @@
     │  └─ WorkflowFinishedError     the run is over
     ├─ ControlError                 pause, cancel, goto ... can't be done to this run now; nothing changed
     ├─ FinalError                   raised by actions: trying again would not help
-    └─ ConflictError                the run was, or is being, moved by somebody else
+    ├─ ConflictError                the run was, or is being, moved by somebody else; or another one has this id
+    │  └─ LeaseLostError            a worker no longer owns the run that it moves; what it did since was not saved
+    ├─ NotFoundError                the store has no such run
+    ├─ RunFailedError               the run whose result was asked for failed
+    │  └─ RunCancelledError         it was cancelled
+    ├─ ChildError                   a child run, for which a Call waited, failed or was cancelled
+    ├─ RemoteError                  a handler raised in another process; its type and message
+    └─ StoreError                   the database can't be used for this
+       └─ SchemaError               its tables are missing, older or newer than this version of flowstmt
 
 A message says what happened, to which run, thread and step, what was expected and what to do next. It never quotes payloads
 or data, and neither do the causes that a traceback shows with it. What each error means for the run: ``docs/errors.md``.
@@ -40,22 +48,30 @@ if TYPE_CHECKING:
 __all__ = [
     "AmbiguousCallbackError",
     "CallbackError",
+    "ChildError",
     "ConflictError",
     "ControlError",
     "DefinitionError",
     "FinalError",
     "FlowstmtError",
     "InvalidPayloadError",
+    "LeaseLostError",
+    "NotFoundError",
     "NotWaitingError",
     "ParallelError",
     "PausedError",
     "PositionError",
     "RefusedError",
+    "RemoteError",
+    "RunCancelledError",
+    "RunFailedError",
+    "SchemaError",
     "SetupError",
     "StaleCallbackError",
     "StateError",
     "StepError",
     "StepTimeoutError",
+    "StoreError",
     "UnknownEventError",
     "WorkflowFinishedError",
 ]
@@ -238,8 +254,81 @@ class ConflictError(FlowstmtError):
 
     For your ``save`` to raise when the stored revision is not the one that was loaded. The drivers raise it when the same
     objects are moved twice at once, and ``handle_callback_async`` when the resume beside it ended before the callback was
-    taken and saved. Discard the objects, load the run and try once more.
+    taken and saved. Discard the objects, load the run and try once more. ``Engine.start`` raises it when there is another run
+    of this id, or an unfinished one of the same ``single_flight`` key.
     """
+
+
+class LeaseLostError(ConflictError):
+    """A worker no longer owns the run that it moves: its lease ran out, and another worker took the run over.
+
+    What was done since the last checkpoint was not saved; the other worker does it again.
+    """
+
+
+class NotFoundError(FlowstmtError):
+    """The store has no such run."""
+
+
+class RunFailedError(FlowstmtError):
+    """The run whose result was asked for has failed; ``run_id``, and ``error``, the ``ErrorInfo`` of its state."""
+
+    def __init__(self, message: str, *, run_id: str = "", error: Any = None) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_run_error, (type(self), self.args[0], self.run_id, self.error)
+
+
+def _rebuild_run_error(cls: type[Any], message: str, run_id: str, error: Any) -> Any:
+    """As for step errors."""
+    return cls(message, run_id=run_id, error=error)
+
+
+class RunCancelledError(RunFailedError):
+    """The run whose result was asked for was cancelled; ``error.message`` has the reason."""
+
+
+class ChildError(FlowstmtError):
+    """A child run, for which a ``Call`` waited, has failed or was cancelled.
+
+    ``run_id`` is the child's, ``error`` the ``ErrorInfo`` of its state. It is a failure like that of an action: a ``Try``
+    around the ``Call`` may catch it, else the run fails.
+    """
+
+    def __init__(self, message: str, *, run_id: str = "", error: Any = None) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+        self.error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_run_error, (type(self), self.args[0], self.run_id, self.error)
+
+
+class RemoteError(FlowstmtError):
+    """A handler raised in the process that moves the run; ``type`` is the name of the class of what it raised."""
+
+    def __init__(self, message: str, *, type: str = "") -> None:
+        super().__init__(message)
+        self.type = type
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_remote_error, (self.args[0], self.type)
+
+
+def _rebuild_remote_error(message: str, type: str) -> RemoteError:
+    """As for step errors."""
+    return RemoteError(message, type=type)
+
+
+class StoreError(FlowstmtError):
+    """A store can't be used for what was asked; nothing was changed."""
+
+
+class SchemaError(StoreError):
+    """The tables of a store are missing, older or newer than this version of flowstmt."""
 
 
 _MOST = 500

@@ -14,14 +14,15 @@ import flowstmt
 from flowstmt import errors
 
 ALL = """
-ALL ANY APPROVE REJECT AmbiguousCallbackError Answer Approval ApprovalResult AtLeast Branch Break CallbackError CallbackRequest
-Case Catch CheckpointType ConflictError Continue ControlError Current Default DefinitionError ErrorInfo Event EventStatus Every
-Fail FinalError Finally FlowstmtError For ForEach Frame GivenAnswer Go If InvalidPayloadError Join Map NotWaitingError On
-Parallel ParallelError PausedError Percent PositionError RefusedError Retry Return S Saga Scope SetupError Sleep
-StaleCallbackError State StateError Statement Step StepError StepTimeoutError Switch Thread ThreadStatus Timeout Try UndoStep
-UnknownEventError Wait WaitEvent WaitFor When Workflow WorkflowFinishedError WorkflowStatus cancel compensation_plan current
-dump find goto handle_callback handle_callback_async legal load pause resume resume_async retry_now set_data step unpause
-validate walk
+ALL ANY APPROVE REJECT AmbiguousCallbackError Answer Approval ApprovalResult AtLeast Branch Break CallbackError
+CallbackRequest Case Catch CheckpointType ChildError ConflictError Continue ControlError Current Default DefinitionError
+ErrorInfo Event EventStatus Every Fail FinalError Finally FlowstmtError For ForEach Frame GivenAnswer Go If
+InvalidPayloadError Join LeaseLostError Map NotFoundError NotWaitingError On Parallel ParallelError PausedError Percent
+PositionError RefusedError RemoteError Retry Return RunCancelledError RunFailedError S Saga SchemaError Scope SetupError Sleep
+StaleCallbackError State StateError Statement Step StepError StepTimeoutError StoreError Switch Thread ThreadStatus Timeout
+Try UndoStep UnknownEventError Wait WaitEvent WaitFor When Workflow WorkflowFinishedError WorkflowStatus cancel
+compensation_plan current dump find goto handle_callback handle_callback_async legal load pause resume resume_async retry_now
+set_data step unpause validate walk
 """.split()
 
 TREE = {
@@ -43,6 +44,14 @@ TREE = {
     "WorkflowFinishedError": "CallbackError",
     "FinalError": "FlowstmtError",
     "ConflictError": "FlowstmtError",
+    "LeaseLostError": "ConflictError",
+    "NotFoundError": "FlowstmtError",
+    "RunFailedError": "FlowstmtError",
+    "RunCancelledError": "RunFailedError",
+    "ChildError": "FlowstmtError",
+    "RemoteError": "FlowstmtError",
+    "StoreError": "FlowstmtError",
+    "SchemaError": "StoreError",
     "ControlError": "FlowstmtError",
     "PausedError": "CallbackError",
 }
