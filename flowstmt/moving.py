@@ -104,9 +104,4 @@ def _kept(frame: Frame, part: Node) -> Frame:
 
 def _parts(node: Node) -> dict[str, Node]:
     """By the names of the statements around a stop: in which part of each it stands."""
-    found: dict[str, Node] = {}
-    inner, around = node, node.parent
-    while around is not None and around is not node.go:
-        found[around.name] = inner
-        inner, around = around, around.parent
-    return found
+    return {around.name: part for part, around in node.outward()}

@@ -233,6 +233,14 @@ class Checker:
         if callable(value):
             self.call(node, role, value)
 
+    def items(self, node: Node, items: Any) -> None:
+        """The items of a statement whose body gets one of them."""
+        node.own_item = ItemScope()
+        if isinstance(items, Statement):
+            self.fault(node, f"its items are a statement ({items!r}): were the items left out?")
+        else:
+            self.value(node, "items", items)
+
     def count(self, node: Node, what: str, value: Any, least: int, otherwise: str = "") -> bool:
         """Whether it is a whole number; ``what`` begins the sentence that says so, ``otherwise`` what it may be as well."""
         found = isinstance(value, int) and not isinstance(value, bool) and value >= least
@@ -376,11 +384,7 @@ def _check_for(checker: Checker, node: Node, statement: For) -> None:
 
 
 def _check_for_each(checker: Checker, node: Node, statement: ForEach) -> None:
-    node.own_item = ItemScope()
-    if isinstance(statement.items, Statement):
-        checker.fault(node, f"its items are a statement ({statement.items!r}): were the items left out?")
-    else:
-        checker.value(node, "items", statement.items)
+    checker.items(node, statement.items)
 
 
 def _check_jump(checker: Checker, node: Node, _: Statement) -> None:

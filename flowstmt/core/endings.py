@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from flowstmt.core.exits import CANCEL, Exit, is_undoing, mark_ending, shielded_branches
+from flowstmt.core.exits import CANCEL, Exit, interruptible, is_undoing, mark_ending
 from flowstmt.core.joins import Joins
 from flowstmt.core.journal import keep
 from flowstmt.core.nodes import WAITS, Node
@@ -108,10 +108,7 @@ class Endings(Joins):
     def end_all(self, exit_: Exit, now: datetime) -> None:
         """Somebody outside tells the run to end: main with this exit, all other threads as well."""
         self._now = now
-        shielded = shielded_branches(self.state.threads, self.program.by_name)
-        for each in self.state.threads:
-            if each.status is ENDED or each.id in shielded:
-                continue
+        for each in interruptible(self.state.threads, self.program.by_name):
             waits = each.status is WAITING_EVENT
             tried = self._tried(each)
             mark_ending(each, self.program.by_name, exit_ if each.name == MAIN else CANCEL)
@@ -123,18 +120,14 @@ class Endings(Joins):
     def _fail_run(self, thread: Thread, exit_: Exit) -> None:
         """A thread that nobody waits for has failed for good, and with it the run."""
         why = f"thread {thread.id!r} failed"
-        shielded = shielded_branches(self.state.threads, self.program.by_name)
-        for each in self.state.threads:
-            if each.name == MAIN:
-                self._cancel(each, {"exit": "failure", "error": exit_["error"], "sticky": True}, why)
-            elif each.status is not ENDED and each.id not in shielded:
-                self._cancel(each, CANCEL, why)
+        failure = {"exit": "failure", "error": exit_["error"], "sticky": True}
+        for each in interruptible(self.state.threads, self.program.by_name):
+            self._cancel(each, failure if each.name == MAIN else CANCEL, why)
 
     def _end_main(self, main: Thread, exit_: Exit) -> None:
         alone = True
-        shielded = shielded_branches(self.state.threads, self.program.by_name)
-        for each in self.state.threads:
-            if each is not main and each.status is not ENDED and each.id not in shielded:
+        for each in interruptible(self.state.threads, self.program.by_name):
+            if each is not main:
                 self._cancel(each, CANCEL, "main ended")
                 alone = alone and each.status is ENDED
         if alone and not (is_undoing(exit_) and records_to_undo(self.state)):

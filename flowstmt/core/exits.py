@@ -11,7 +11,7 @@ What this module must not know: how threads move (``unwinding.py``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeAlias
 
@@ -20,7 +20,7 @@ from flowstmt.core.recovery import Finally, Try
 from flowstmt.core.state import ENDED, RESUMING, ErrorInfo, Frame, Thread
 from flowstmt.core.statements import Go
 
-__all__ = ["CANCEL", "Exit", "failure_exit", "is_undoing", "mark_ending", "pending_exit", "shielded_branches"]
+__all__ = ["CANCEL", "Exit", "failure_exit", "interruptible", "is_undoing", "mark_ending", "pending_exit"]
 
 Exit: TypeAlias = dict[str, Any]
 """What a thread is leaving for: ``exit`` is end, break, continue, return (``value``), failure (``error``, ``catch``) or
@@ -69,19 +69,23 @@ def mark_ending(thread: Thread, by_name: Mapping[str, Node], exit_: Exit) -> Non
     thread.error = None
 
 
-def shielded_branches(threads: Iterable[Thread], by_name: Mapping[str, Node]) -> set[str]:
-    """The ids of the branches that the body of a Finally has started: they are a part of what nothing may interrupt."""
-    found: set[str] = set()
+def interruptible(threads: Sequence[Thread], by_name: Mapping[str, Node]) -> Iterator[Thread]:
+    """The threads that live and may be told to end: all but the branches that the body of a Finally has started.
+
+    These are a part of what nothing may interrupt.
+    """
     shielded: set[str] = set()
+    kept: set[str] = set()
     for thread in threads:  # those that start others come before them
         if thread.status is ENDED:
             continue
         is_branch = thread.parent in shielded and by_name[thread.name].kind is not Go
         if is_branch:
-            found.add(thread.id)
+            kept.add(thread.id)
         if is_branch or _shield(thread, by_name) is not None:
             shielded.add(thread.id)
-    return found
+    # Asked before the first of them is told: that changes who is shielded.
+    return (thread for thread in threads if thread.status is not ENDED and thread.id not in kept)
 
 
 def _shield(thread: Thread, by_name: Mapping[str, Node]) -> int | None:
@@ -92,16 +96,12 @@ def _shield(thread: Thread, by_name: Mapping[str, Node]) -> int | None:
     if node.kind is RunEnd:
         return 0
     names = [frame.statement for frame in thread.frames]
-    found = len(names) - 1 if node.kind is Compensation else None
-    # A compensation is called from the end of a Saga, wherever inside of it the step stands.
-    inner, around = (node, node.parent) if found is None else _of_saga(names[-1], by_name)
-    while around is not None and around is not inner.go:
-        if around.kind is Try and inner.kind is Finally:
+    found: int | None = None
+    if node.kind is Compensation:
+        # It is called from the end of a Saga, wherever inside of it the step stands.
+        found = len(names) - 1
+        node = by_name[names[-1]]
+    for part, around in node.outward():
+        if around.kind is Try and part.kind is Finally:
             found = names.index(around.name)
-        inner, around = around, around.parent
     return found
-
-
-def _of_saga(name: str, by_name: Mapping[str, Node]) -> tuple[Node, Node | None]:
-    node = by_name[name]
-    return node, node.parent

@@ -6,6 +6,7 @@ anew at every build of an instance-style definition, and looked up by ``index``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from flowstmt.core.approvals import Approval
@@ -256,6 +257,16 @@ class Node:
                 labels.append(node.label)
             node = node.parent
         return " in ".join(labels)
+
+    def outward(self) -> Iterator[tuple[Node, Node]]:
+        """The statements around this one, as far as its own thread goes, from the inside out.
+
+        Each comes after the part of it in which this one stands: the body of a Try, one of its catches ...
+        """
+        part, around = self, self.parent
+        while around is not None and around is not self.go:
+            yield part, around
+            part, around = around, around.parent
 
     def __repr__(self) -> str:
         return f"<{self.place}>"

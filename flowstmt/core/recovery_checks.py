@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flowstmt.core.fanout import ALL, AtLeast, Map, Parallel, Percent
-from flowstmt.core.nodes import ItemScope, Node
+from flowstmt.core.nodes import Node
 from flowstmt.core.policies import Retry, filter_faults
 from flowstmt.core.recovery import Catch, Fail, Finally, Try
 from flowstmt.core.statements import Statement
@@ -62,11 +62,7 @@ def check_parallel(checker: Checker, node: Node, statement: Parallel) -> None:
 
 def check_map(checker: Checker, node: Node, statement: Map) -> None:
     """Its join, its items and what goes with them."""
-    node.own_item = ItemScope()
-    if isinstance(statement.items, Statement):
-        checker.fault(node, f"its items are a statement ({statement.items!r}): were the items left out?")
-    else:
-        checker.value(node, "items", statement.items)
+    checker.items(node, statement.items)
     if statement.key is not None:
         if callable(statement.key):
             checker.call(node, "key", statement.key, given=1)

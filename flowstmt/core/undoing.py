@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowstmt.core.calls import annotation, parameters
-from flowstmt.core.exits import CANCEL, shielded_branches
+from flowstmt.core.exits import CANCEL, interruptible
 from flowstmt.core.nodes import Node
 from flowstmt.core.state import (
     ENDED,
@@ -159,10 +159,11 @@ class Undoing(Unwinding):
 
     def _end_started_inside(self, thread: Thread, saga: Node) -> bool:
         """End the threads that a Saga has started; whether its thread has to wait for one of them."""
-        started = self._started_inside(self._frames[-1])
-        shielded = shielded_branches(self.state.threads, self.program.by_name)
-        for each in [each for each in started if each.id not in shielded]:
-            self._cancel(each, CANCEL, f"Saga {saga.name!r} failed")
+        frame = self._frames[-1]
+        started = self._started_inside(frame)
+        for each in interruptible(self.state.threads, self.program.by_name):
+            if frame.data["saga"] in each.sagas:
+                self._cancel(each, CANCEL, f"Saga {saga.name!r} failed")
         if all(each.status is ENDED for each in started):
             return False
         self._park(thread, saga, WAITING_CONDITION)

@@ -64,8 +64,7 @@ class Unwinding(Events):
 
     def _catch_for(self, thread: Thread, node: Node, error: Exception, name: str) -> dict[str, Any] | None:
         """Which catch around a statement takes a failure that happens there."""
-        inner, around = node, node.parent
-        while around is not None and around is not node.go:
+        for inner, around in node.outward():
             if around.kind is Try and inner.kind is not Catch and inner.kind is not Finally:
                 for case, catch in enumerate(around.catches):
                     errors = self.values[catch.index].errors
@@ -75,7 +74,6 @@ class Unwinding(Events):
                         raise self._failed(thread, around, f"the predicate of a catch raised {said(raised)}") from raised
                     if found:
                         return {"try": around.name, "case": case, "errors": filter_name(errors)}
-            inner, around = around, around.parent
         return None
 
     def _leave(self, thread: Thread, exit_: Exit) -> Node | None:
@@ -96,8 +94,7 @@ class Unwinding(Events):
 
     def _unwind(self, thread: Thread, node: Node, exit_: Exit) -> Node | None:
         """Leave what is around ``node``; where to go on, or None if the thread has been parked or has ended."""
-        inner, around = node, node.parent
-        while around is not None and around is not node.go:
+        for inner, around in node.outward():
             rule = _LEAVE.get(around.kind)
             if rule is not None:
                 found = rule(self, thread, around, inner, exit_)
@@ -108,7 +105,6 @@ class Unwinding(Events):
                     exit_ = self._overruled(thread, exit_)
                 if around.inside != around.frames:
                     self._frames = self._frames[:-1]
-            inner, around = around, around.parent
         self._end(thread, exit_)
         return None
 

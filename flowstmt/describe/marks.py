@@ -216,11 +216,9 @@ def _way_out(node: Node, thread: Thread) -> tuple[str | None, Exit | None]:
     if exit_ is not None or not thread.position:
         return None, exit_
     exits = {frame.statement: frame.exit for frame in thread.frames}
-    inner, around = node, node.parent
-    while around is not None and around is not node.go:
-        if inner.kind is Finally and exits.get(around.name) is not None:
+    for part, around in node.outward():
+        if part.kind is Finally and exits.get(around.name) is not None:
             return around.name, exits[around.name]
-        inner, around = around, around.parent
     return None, None
 
 

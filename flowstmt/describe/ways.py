@@ -123,11 +123,11 @@ def _box_of(final: Node) -> Goal:
 def _finallys_around(jump: Node) -> Iterator[Node]:
     """The finallys that a thread has to run which leaves for good, or leaves its loop, from the inside out."""
     until = None if jump.kind is Return else jump.loop
-    inner, around = jump, jump.parent
-    while around is not None and around is not jump.go and around is not until:
-        if around.kind is Try and inner.kind is not Finally and around.final is not None:
+    for part, around in jump.outward():
+        if around is until:
+            return
+        if around.kind is Try and part.kind is not Finally and around.final is not None:
             yield around.final
-        inner, around = around, around.parent
 
 
 def _entered(link: Node, source: Node | None) -> Node | None:
@@ -135,12 +135,7 @@ def _entered(link: Node, source: Node | None) -> Node | None:
     if link.kind is FinallyEnd:
         assert link.parent is not None
         return link.parent.final
-    around = link.parent
-    while around is not None and around is not link.go:
-        if around.kind is Finally and not _is_inside(source, around):
-            return around
-        around = around.parent
-    return None
+    return next((around for _, around in link.outward() if around.kind is Finally and not _is_inside(source, around)), None)
 
 
 def _is_inside(node: Node | None, final: Node) -> bool:
