@@ -324,7 +324,15 @@ def _rebuild_remote_error(message: str, type: str) -> RemoteError:
 
 
 class StoreError(FlowstmtError):
-    """A store can't be used for what was asked; nothing was changed."""
+    """A store can't be used for what was asked; nothing was changed.
+
+    With ``retry`` it may be asked again: its database is locked, full, or can't be reached just now. Whether the last commit
+    took effect may then be unknown.
+    """
+
+    def __init__(self, message: str, *, retry: bool = False) -> None:
+        super().__init__(message)
+        self.retry = retry
 
 
 class SchemaError(StoreError):

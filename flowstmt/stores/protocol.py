@@ -6,8 +6,9 @@ Rules:
    fencing token that rises by one each time. A ``Save`` or ``Setback`` whose fence is not the stored one changes nothing and
    is answered ``False``. Lease time is the database's clock, so that workers whose clocks differ agree.
 2. **One commit.** ``commit`` makes all writes durable in one transaction, or none; it returns when they are. Each write has
-   its own answer: a ``Save`` without a lease does not keep its neighbours from being saved. Each write is idempotent: after a
-   commit whose outcome is unknown the engine hands in the same writes again.
+   its own answer: a ``Save`` without a lease does not keep its neighbours from being saved, nor does a write that the
+   database refuses for what is in it, whose answer is the exception. Each write is idempotent: after a commit whose outcome
+   is unknown (a ``StoreError`` with ``retry``) the engine hands in the same writes again.
 3. **Senders lock no run.** A message is a row of its own. It is ``new`` until the owner of its run has seen it; ``claim``
    treats a run with a new message as due (unless it is paused), and ``rest`` with unseen new messages leaves the run due.
 4. **Threads.** The engine calls ``commit``, ``claim``, ``renew``, ``admit`` and ``purge`` from one thread, the reading methods
@@ -250,7 +251,7 @@ class Posted(StrEnum):
     """Its run is over: nothing is kept for it."""
 
 
-Outcome: TypeAlias = Started | Posted | bool
+Outcome: TypeAlias = Started | Posted | bool | Exception
 
 
 @dataclass(slots=True)
