@@ -6,11 +6,14 @@ Rules:
    fencing token that rises by one each time. A ``Save`` or ``Setback`` whose fence is not the stored one changes nothing and
    is answered ``False``. Lease time is the database's clock, so that workers whose clocks differ agree.
 2. **One commit.** ``commit`` makes all writes durable in one transaction, or none; it returns when they are. Each write has
-   its own answer: a ``Save`` without a lease does not keep its neighbours from being saved, nor does a write that the
-   database refuses for what is in it, whose answer is the exception. Each write is idempotent: after a commit whose outcome
-   is unknown (a ``StoreError`` with ``retry``) the engine hands in the same writes again.
+   its own answer: a ``Save`` without a lease does not keep its neighbours from being saved. Each write is idempotent: after a
+   commit whose outcome is unknown (a ``StoreError`` with ``retry``) the engine hands in the same writes again. What has happened since must not be undone by
+   that: a ``Save`` or ``Setback`` that has already given up its lease is answered ``True`` and changes nothing. Only a
+   ``Publication`` may be told twice. A write whose content the database refuses (a name that it can't keep, say) is answered
+   with the exception, and its neighbours are made.
 3. **Senders lock no run.** A message is a row of its own. It is ``new`` until the owner of its run has seen it; ``claim``
    treats a run with a new message as due (unless it is paused), and ``rest`` with unseen new messages leaves the run due.
+   A run that waits in a queue is not due, whatever it was sent, until ``admit`` has let it in.
 4. **Threads.** The engine calls ``commit``, ``claim``, ``renew``, ``admit`` and ``purge`` from one thread, the reading methods
    from a second, ``wait`` from a third and ``transaction`` from any. They must not keep each other waiting longer than a
    transaction takes.
@@ -202,7 +205,8 @@ class Setback:
 class Release:
     """Make a run due at once that nobody owns, with ``attempts`` 0 and no error. Answered whether there was one.
 
-    With ``fence`` it is for the owner: the lease is given up, and ``attempts`` and error stay as they are.
+    With ``fence`` it is for the owner: the lease is given up, and ``attempts`` and error stay as they are. A Paused run that
+    is released is Resuming; if it is of a queue, it has its place again, even if that is then one more than the limit.
     """
 
     run_id: str
@@ -211,7 +215,10 @@ class Release:
 
 @dataclass(slots=True)
 class Publication:
-    """What an action tells those who watch. Answered ``True``, or ``False`` if there is no such run."""
+    """What an action tells those who watch. Answered ``True``, or ``False`` if there is no such run.
+
+    Handed in twice, it may be told twice.
+    """
 
     run_id: str
     body: bytes
@@ -219,7 +226,10 @@ class Publication:
 
 @dataclass(slots=True)
 class Withdrawal:
-    """Take back a message that nobody has seen. Answered whether it was still new."""
+    """Take back a message that nobody has seen. Answered ``False`` if it was seen: then it has, or gets, its answer.
+
+    Answered ``True`` if there is no such message, as there isn't when this is handed in twice.
+    """
 
     id: str
 
@@ -252,6 +262,7 @@ class Posted(StrEnum):
 
 
 Outcome: TypeAlias = Started | Posted | bool | Exception
+"""The answer of a write; an exception if the database refuses its content."""
 
 
 @dataclass(slots=True)
@@ -340,7 +351,10 @@ class QueueLimits:
 
 @dataclass(slots=True)
 class RunQuery:
-    """Which runs, newest first: by ``created_at``, then ``run_id``. ``after`` is that pair of the last one seen."""
+    """Which runs, newest first: by ``created_at``, then ``run_id``, both descending. ``after`` is that pair of the last seen.
+
+    ``created_from`` is included, ``created_before`` and ``wake_before`` are not.
+    """
 
     workflow: str | None = None
     status: str | None = None
