@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
+from flowstmt.codec import Codec
+from flowstmt.core.calls import is_async
 from flowstmt.core.names import in_scope
 from flowstmt.core.nodes import Node
 from flowstmt.core.open_waits import taken_here
@@ -25,6 +27,8 @@ Ask: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 """A call to be made, with its arguments."""
 
 Kind = Literal["", "action", "handler", "setup", "teardown", "save"]
+
+_codec = Codec()
 
 
 class Caller:
@@ -73,15 +77,21 @@ class Current:
         position: The name of the statement at which the thread stands; in a handler, setup or teardown that of its Wait.
         attempt: Counts the attempts at a step, from 1.
         now: The instant of the call, aware and in UTC: what was given to the driver as ``now``, or what the clock said.
+
+    An ``invoke`` hook may set ``connection`` and ``publisher`` before it makes the call: what is called sees them, also in a
+    thread that the hook calls it in.
     """
 
     __slots__ = (
         "_arg",
+        "_call",
+        "_connection",
         "_deps",
         "_event",
         "_frames",
         "_go",
-        "_scope",
+        "_program",
+        "_publisher",
         "_taken",
         "attempt",
         "birth",
@@ -96,7 +106,8 @@ class Current:
         "workflow",
     )
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, call: Callable[..., Any] | None = None) -> None:
+        # One is made for each call: what only a hook sets, or asks for, costs nothing here.
         if caller.instant is None:
             caller.instant = caller.clock()
         self.workflow = caller.workflow
@@ -106,10 +117,11 @@ class Current:
         self.outer = caller.outer
         # Whether the call has returned: a task that it left behind is not inside of it any more.
         self.over = False
+        self._call = call
         self._deps = caller.deps
+        self._program = caller.program
         self._frames: list[Frame] = []
         self._go = ""
-        self._scope = ""
         self._arg = None
         self._event = ""
         self._taken = 0
@@ -139,7 +151,6 @@ class Current:
             # The thread may be deep in the body of a case that stays: what is in there is none of its Wait's.
             frames = thread.frames if caller.event is None or node is None else thread.frames[: len(node.frames)]
             self._frames = [frame for frame in frames if frame.item is not None or _is_loop(by_name.get(frame.statement))]
-        self._scope = "" if node is None else node.scope
         if node is not None and node.go is not None and node.go.own_item is not None:
             self._go, self._arg = thread.name, thread.arg
 
@@ -168,6 +179,75 @@ class Current:
             )
         return self._deps
 
+    @property
+    def is_async(self) -> bool:
+        """Whether the signature of what is called shows that it has to be awaited: for ``invoke`` hooks that use threads."""
+        return self._call is not None and is_async(self._call)
+
+    @property
+    def inline(self) -> bool:
+        """Whether it is the action of a step with ``inline=True``: short, and it does not block."""
+        return self.kind == "action" and self._at.inline
+
+    @property
+    def transactional(self) -> bool:
+        """Whether it is the action of a step with ``transactional=True``, or what undoes one: it gets a ``connection``."""
+        return self.kind == "action" and self._at.transactional
+
+    @property
+    def _at(self) -> Node:
+        return self._program.by_name[self.position]
+
+    @property
+    def connection(self) -> Any:
+        """What an action writes with so that it commits together with the checkpoint: what the ``invoke`` hook has set.
+
+        Raises ``FlowstmtError`` if nothing was set. It is not for setters: these are called when ``invoke`` has returned.
+        """
+        found = getattr(self, "_connection", None)
+        if found is None:
+            what = f"run {self.run_id!r}: {self.kind} at {self.position!r} asked for a connection, but has none: "
+            if not self.transactional:
+                raise FlowstmtError(
+                    f"{what}an engine gives one to the actions of steps with transactional=True, and to what undoes them"
+                )
+            raise FlowstmtError(
+                f"{what}let an Engine move the run, or hand the drivers an invoke= that sets current.connection before it calls"
+            )
+        return found
+
+    @connection.setter
+    def connection(self, connection: Any) -> None:
+        self._connection = connection
+
+    @property
+    def publisher(self) -> Callable[[Any], Any] | None:
+        """What ``publish`` hands its value to: set by an ``invoke`` hook. It may be called from any thread."""
+        found: Callable[[Any], Any] | None = getattr(self, "_publisher", None)
+        return found
+
+    @publisher.setter
+    def publisher(self, publisher: Callable[[Any], Any]) -> None:
+        self._publisher = publisher
+
+    def publish(self, value: Any) -> None:
+        """Tell those who watch the run, at once: they get ``value`` as JSON holds it, also if the call fails later.
+
+        Raises ``FlowstmtError`` if nobody has set a ``publisher``, or if the value has no JSON form.
+        """
+        what = f"run {self.run_id!r}: {self.kind} at {self.position!r} published"
+        publisher = self.publisher
+        if publisher is None:
+            raise FlowstmtError(
+                f"{what} a value, but nobody takes it: let an Engine move the run, or hand the drivers an invoke= that sets "
+                "current.publisher before it calls"
+            )
+        try:
+            plain = _codec.adapt(value, Any)
+        except ValueError as error:
+            raise FlowstmtError(f"{what} what JSON can't hold: {error}") from error
+        publisher(plain)
+
     def item(self, name: str | None = None) -> Any:
         """The innermost item, or that of the ForEach or Go called ``name``. Raises ``FlowstmtError`` if there is none.
 
@@ -176,7 +256,8 @@ class Current:
         known = dict(self._items())
         if name is None and known:
             return next(reversed(known.values()))
-        full = in_scope(self._scope, name, known)
+        node = self._program.by_name.get(self.position)
+        full = in_scope("" if node is None else node.scope, name, known)
         if full is not None:
             return known[full]
         wanted = "an item" if name is None else f"the item of {name!r}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import Token
-from datetime import datetime
 from functools import partial
 from inspect import isawaitable, iscoroutine
 from typing import TYPE_CHECKING, Any, Never, Protocol, Self, TypeAlias, TypeVar, overload
@@ -18,7 +17,7 @@ from flowstmt.core.state import CallbackRequest, CheckpointType, State, Workflow
 from flowstmt.current import CURRENT, Ask, Caller, Current
 from flowstmt.errors import ConflictError, DefinitionError, FlowstmtError, StateError, StepError, a_kind_of, quoted
 from flowstmt.rounds import resume_rounds
-from flowstmt.run import Asks, Run, Save
+from flowstmt.run import Asks, Now, Run, Save
 
 if TYPE_CHECKING:
     from flowstmt.beside import Beside
@@ -76,7 +75,7 @@ def _run(asks: Asks, run: Run, invoke: Invoke | None) -> Any:
                 if invoke is None or run.kind == "save":
                     result = call(*arguments)
                 else:
-                    result = invoke(Current(run), partial(call, *arguments))
+                    result = _invoked(run, invoke, call, arguments)
                 if result is not None and hasattr(type(result), "__await__"):
                     raise _refused(run, result, "which a sync driver can't await: use resume_async and handle_callback_async")
             except BaseException as error:  # noqa: BLE001 handed on to the generator, which raises what it does not take
@@ -89,6 +88,17 @@ def _run(asks: Asks, run: Run, invoke: Invoke | None) -> Any:
         return stop.value
     finally:
         del _moving[id(run.state)]
+        CURRENT.reset(token)
+
+
+def _invoked(run: Run, invoke: Invoke, call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Let the hook make a call. What it has set on its ``current`` is what the called function sees."""
+    current = Current(run, call)
+    token = CURRENT.set(current)
+    try:
+        return invoke(current, partial(call, *arguments))
+    finally:
+        current.over = True
         CURRENT.reset(token)
 
 
@@ -119,7 +129,7 @@ async def _perform(caller: Caller, ask: Ask, invoke: Invoke | None) -> Any:
     """Make one call, and await what it gives."""
     call, arguments = ask
     # Of its own for each call: a task that an action leaves behind must not see the key of the next one.
-    current = Current(caller)
+    current = Current(caller, call)
     token = CURRENT.set(current)
     try:
         if invoke is None or current.kind == "save":
@@ -255,7 +265,7 @@ def resume(
     state: State,
     save: Callable[[CheckpointType], Answer] | None = None,
     *,
-    now: datetime | None = None,
+    now: Now = None,
     deps: Any = None,
     max_steps: int = 10_000,
     invoke: Invoke | None = None,
@@ -265,9 +275,10 @@ def resume(
     ``save(kind)`` is called at each checkpoint, with a ``CheckpointType``: write ``dump(workflow, state)`` wherever you keep
     your data, if its revision there is still the one that you loaded. All is saved when ``resume`` returns.
 
-    ``now`` (aware) stays fixed if given, else the clock is read at each outcome. ``deps`` is what ``current().deps`` gives
-    to actions. After ``max_steps`` actions it returns ``Resuming``. ``invoke(current, call)`` wraps every action, handler,
-    setup and teardown: it must call ``call()`` and return what that returns.
+    The clock is read at each outcome: yours, if ``now`` is a callable that returns aware datetimes; a datetime given as ``now``
+    stays fixed. ``deps`` is what ``current().deps`` gives to actions. After ``max_steps`` actions it returns ``Resuming``.
+    ``invoke(current, call)`` wraps every action, handler, setup and teardown: it must call ``call()`` and return what that
+    returns. Before that it may set ``current.connection`` and ``current.publisher``.
 
     Raises ``StepError`` if an action or condition raises, ``SetupError`` when all else is done and a setup had failed,
     ``DefinitionError``, ``StateError`` and ``PositionError`` before anything runs, and whatever ``save`` raises. A
@@ -302,7 +313,7 @@ async def resume_async(
     state: State,
     save: Save | None = None,
     *,
-    now: datetime | None = None,
+    now: Now = None,
     deps: Any = None,
     max_steps: int = 10_000,
     invoke: Invoke | None = None,
@@ -353,7 +364,7 @@ def handle_callback(
     state: State,
     payload: EventPayloadT | Payload[EventPayloadT, Never] | bytes | bytearray | memoryview,
     *,
-    now: datetime | None = None,
+    now: Now = None,
     deps: Any = None,
     invoke: Invoke | None = None,
 ) -> EventOutputT: ...
@@ -366,7 +377,7 @@ def handle_callback(
     state: State,
     payload: None = None,
     *,
-    now: datetime | None = None,
+    now: Now = None,
     deps: Any = None,
     invoke: Invoke | None = None,
 ) -> EventOutputT: ...
@@ -379,7 +390,7 @@ def handle_callback(
     state: State,
     payload: Any = None,
     *,
-    now: datetime | None = None,
+    now: Now = None,
     deps: Any = None,
     invoke: Invoke | None = None,
 ) -> Any: ...
@@ -391,7 +402,7 @@ def handle_callback(
     state: State,
     payload: Any = None,
     *,
-    now: datetime | None = None,
+    now: Now = None,
     deps: Any = None,
     invoke: Invoke | None = None,
 ) -> Any:
@@ -430,7 +441,7 @@ async def handle_callback_async(
     state: State,
     payload: EventPayloadT | Payload[EventPayloadT, Never] | bytes | bytearray | memoryview,
     *,
-    now: datetime | None = None,
+    now: Now = None,
     deps: Any = None,
     invoke: Invoke | None = None,
 ) -> EventOutputT: ...
@@ -443,7 +454,7 @@ async def handle_callback_async(
     state: State,
     payload: None = None,
     *,
-    now: datetime | None = None,
+    now: Now = None,
     deps: Any = None,
     invoke: Invoke | None = None,
 ) -> EventOutputT: ...
@@ -456,7 +467,7 @@ async def handle_callback_async(
     state: State,
     payload: Any = None,
     *,
-    now: datetime | None = None,
+    now: Now = None,
     deps: Any = None,
     invoke: Invoke | None = None,
 ) -> Any: ...
@@ -468,7 +479,7 @@ async def handle_callback_async(
     state: State,
     payload: Any = None,
     *,
-    now: datetime | None = None,
+    now: Now = None,
     deps: Any = None,
     invoke: Invoke | None = None,
 ) -> Any:
@@ -513,7 +524,7 @@ async def handle_callback_async(
 
 
 async def _callback(
-    request: Request, workflow: Any, state: State, payload: Any, now: datetime | None, deps: Any, invoke: Invoke | None
+    request: Request, workflow: Any, state: State, payload: Any, now: Now, deps: Any, invoke: Invoke | None
 ) -> Any:
     run = Run(workflow, state, None, now, deps)
     return await _run_async(callback_round(run, request, payload), run, invoke)

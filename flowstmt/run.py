@@ -19,11 +19,13 @@ from flowstmt.fields import FieldCodec
 if TYPE_CHECKING:
     from flowstmt.beside import Beside
 
-__all__ = ["CODEC", "Asks", "Run", "Save"]
+__all__ = ["CODEC", "Asks", "Now", "Run", "Save"]
 
 Save: TypeAlias = Callable[[CheckpointType], Any]
 Asks: TypeAlias = Generator[Ask, Any, Any]
 """The calls to be made: their results are sent back, their exceptions thrown in."""
+Now: TypeAlias = datetime | Callable[[], datetime] | None
+"""An instant, a clock, or the clock of this machine."""
 
 CODEC = FieldCodec()
 
@@ -36,11 +38,12 @@ class Run(Caller):
 
     ``beside`` is what goes on beside a running ``resume_async``; ``tried`` and ``failures`` are the events whose setups and
     teardowns it has tried, and the setups among them that failed; ``deadlines`` keep the time of actions that have a timeout.
+    ``stands_still`` says that no time passes while it goes on.
     """
 
-    __slots__ = ("beside", "deadlines", "failures", "machine", "save", "tried")
+    __slots__ = ("beside", "deadlines", "failures", "machine", "save", "stands_still", "tried")
 
-    def __init__(self, workflow: Any, state: State, save: Save | None, now: datetime | None, deps: Any) -> None:
+    def __init__(self, workflow: Any, state: State, save: Save | None, now: Now, deps: Any) -> None:
         if not isinstance(state, State):
             raise StateError(f"expected a State, not {a_kind_of(state)}: make one with State.new, or get it from load")
         if save is not None and not callable(save):
@@ -48,7 +51,8 @@ class Run(Caller):
                 f"run {state.run_id!r}: save must be a callable that takes the checkpoint type, not {a_kind_of(save)}"
             )
         program, values = program_for(workflow, state.run_id)
-        super().__init__(workflow, state, program, _now if now is None else _fixed(now, state), deps)
+        super().__init__(workflow, state, program, _now if now is None else _clock(now, state), deps)
+        self.stands_still = now is not None and not callable(now)
         self.save = save
         self.beside: Beside | None = None
         self.tried: set[tuple[Any, ...]] = set()
@@ -88,7 +92,7 @@ class Run(Caller):
 
     def seconds_until(self, instant: datetime | None) -> float | None:
         """How long to wait for an instant; None where waiting does not make it come."""
-        if instant is None or self.clock is not _now:
+        if instant is None or self.stands_still:
             return None
         seconds: float = (instant - self.clock()).total_seconds()
         return max(0.0, seconds)
@@ -117,6 +121,15 @@ def _put_back(workflow: Any, thread: Thread) -> Callable[[], None]:
     return Backup(workflow, thread).put_back
 
 
-def _fixed(now: Any, state: State) -> Callable[[], datetime]:
+def _clock(now: Any, state: State) -> Callable[[], datetime]:
+    if callable(now):
+        return partial(_read, now, state.run_id)
     instant = aware(now, f"run {state.run_id!r}: now")
     return lambda: instant
+
+
+def _read(clock: Callable[[], Any], run_id: str) -> datetime:
+    instant = clock()
+    if isinstance(instant, datetime) and instant.tzinfo is UTC:  # as most clocks answer, and this is asked at each outcome
+        return instant
+    return aware(instant, f"run {run_id!r}: what the clock given as now returned")

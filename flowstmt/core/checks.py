@@ -342,9 +342,13 @@ def _check_step(checker: Checker, node: Node, statement: Step) -> None:
 
 def _check_step_options(checker: Checker, node: Node, statement: Step) -> None:
     checker.into(node, statement.into)
-    if not isinstance(statement.concurrent, bool | None):
-        checker.fault(node, f"concurrent must be True or False, not {quoted(statement.concurrent)}")
-    node.concurrent = statement.concurrent is True
+    for option in ("concurrent", "transactional", "inline"):
+        given = getattr(statement, option)
+        if not isinstance(given, bool | None):
+            checker.fault(node, f"{option} must be True or False, not {quoted(given)}")
+        setattr(node, option, given is True)
+    if node.transactional:
+        _check_transactional(checker, node, statement)
     if statement.retry is not None:
         if isinstance(statement.retry, Retry):
             check_retry(checker, node, statement.retry)
@@ -357,11 +361,41 @@ def _check_step_options(checker: Checker, node: Node, statement: Step) -> None:
         checker.fault(node, f"compensate: {has}{did_you_mean(statement.compensate, dir(owner))}")
     elif statement.compensate is not None:
         checker.action(node, "compensate", statement.compensate, optional=1)
-    if statement.timeout is not None:
+    if statement.timeout is not None and not node.transactional:
         node.timed = True
         fault = timeout_fault(statement.timeout, statement.action, node.concurrent)
         if fault is not None:
             checker.fault(node, fault)
+
+
+def _check_transactional(checker: Checker, node: Node, statement: Step) -> None:
+    """Its transaction is that of its checkpoint: begun, used and committed in one worker thread, with the data to itself."""
+    for role in ("action", "compensate"):
+        call = getattr(statement, role)
+        if callable(call) and is_async(call):
+            checker.fault(
+                node,
+                f"it is transactional, but {role} {_called(call)} is async: make it a plain function, which the engine "
+                "calls in a worker thread",
+            )
+    if node.concurrent:
+        checker.fault(
+            node,
+            "it is transactional and concurrent: its writes commit with its own checkpoint, so nothing can run beside it; "
+            "choose one",
+        )
+    if node.inline:
+        checker.fault(
+            node,
+            "it is transactional and inline: a transaction waits for the database, so it needs a worker thread; leave out "
+            "inline=True",
+        )
+    if statement.timeout is not None:
+        checker.fault(
+            node,
+            "it is transactional and has a timeout, but nothing could end its action: let the database limit its time "
+            "(statement_timeout, busy_timeout), and leave out timeout=",
+        )
 
 
 def _check_case(checker: Checker, node: Node, statement: Case) -> None:

@@ -80,7 +80,7 @@ def _link_try(node: Node, following: Node) -> None:
 def compensation_of(step: Node) -> Node:
     """Where a thread stands that undoes a step; its values are those of the step."""
     node = Node(Compensation, f"{step.name}:compensate", step.index, step.parent)
-    node.item, node.scope = step.item, step.scope
+    node.item, node.scope, node.transactional = step.item, step.scope, step.transactional
     node.may_fail = True
     step.compensation = node
     return node

@@ -183,6 +183,7 @@ class Node:
         "ignores_item",
         "in_saga",
         "index",
+        "inline",
         "inside",
         "item",
         "item_frame",
@@ -204,6 +205,7 @@ class Node:
         "stays",
         "thread_name",
         "timed",
+        "transactional",
     )
 
     def __init__(self, kind: type[Statement[Any, Any, Any]], name: str, index: int, parent: Node | None) -> None:
@@ -235,6 +237,8 @@ class Node:
         self.in_saga = False
         self.ignores_item = False  # a Step whose action, the same at every build, does not take the item
         self.timed = False  # a Step with a timeout
+        self.transactional = False  # of a Step, and of what undoes it
+        self.inline = False  # of a Step
         # What surrounds the callables of this statement.
         self.frames: tuple[str, ...] = ()
         self.inside: tuple[str, ...] = ()

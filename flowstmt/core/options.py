@@ -34,15 +34,28 @@ _KEPT_AS = "__flowstmt_step__"
 class StepOptions:
     """What ``@step`` was given, and the name of what it was put on."""
 
-    __slots__ = ("compensate", "concurrent", "into", "name", "retry", "timeout")
+    __slots__ = ("compensate", "concurrent", "inline", "into", "name", "retry", "timeout", "transactional")
 
-    def __init__(self, into: Any, retry: Any, timeout: Any, compensate: Any, concurrent: Any, name: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        into: Any,
+        retry: Any,
+        timeout: Any,
+        compensate: Any,
+        concurrent: Any,
+        transactional: Any,
+        inline: Any,
+    ) -> None:
+        self.name = name
         self.into = into
         self.retry = retry
         self.timeout = timeout
         self.compensate = compensate
         self.concurrent = concurrent
-        self.name = name
+        self.transactional = transactional
+        self.inline = inline
 
 
 def step(
@@ -52,6 +65,8 @@ def step(
     timeout: timedelta | None = None,
     compensate: str | Callable[..., Any] | None = None,
     concurrent: bool | None = None,
+    transactional: bool | None = None,
+    inline: bool | None = None,
 ) -> Callable[[FunctionT], FunctionT]:
     """Give options to every ``Step`` that names the decorated method or function as its action.
 
@@ -83,7 +98,16 @@ def step(
     """
 
     def keep(function: FunctionT) -> FunctionT:
-        options = StepOptions(into, retry, timeout, compensate, concurrent, getattr(function, "__qualname__", quoted(function)))
+        options = StepOptions(
+            getattr(function, "__qualname__", quoted(function)),
+            into=into,
+            retry=retry,
+            timeout=timeout,
+            compensate=compensate,
+            concurrent=concurrent,
+            transactional=transactional,
+            inline=inline,
+        )
         try:
             # What a class hands out is the function inside of a staticmethod or classmethod.
             setattr(getattr(function, "__func__", function), _KEPT_AS, options)
@@ -117,6 +141,8 @@ def with_options(statement: Step, options: StepOptions, workflow: Any) -> Step[A
     filled.retry = options.retry if statement.retry is None else statement.retry
     filled.timeout = options.timeout if statement.timeout is None else statement.timeout
     filled.concurrent = options.concurrent if statement.concurrent is None else statement.concurrent
+    filled.transactional = options.transactional if statement.transactional is None else statement.transactional
+    filled.inline = options.inline if statement.inline is None else statement.inline
     filled.compensate = _compensation(options, owner, workflow) if statement.compensate is None else statement.compensate
     found: Step[Any, Any, Any] = filled
     return found

@@ -141,10 +141,15 @@ class Step(Statement):
     ``compensate`` undoes the step if the run, or the ``Saga`` around, fails for good or is cancelled later: it takes what the
     action returned, or nothing.
 
+    ``transactional``: the engine hands the action ``current().connection``, and what it writes there commits together with
+    the checkpoint, or not at all; so does what ``compensate`` writes. ``inline``: the action, a plain function, is short and
+    does not block, so the engine calls it in its event loop and not in a worker thread. Without an engine both are what an
+    ``invoke`` hook makes of ``current().transactional`` and ``current().inline``.
+
     All but the name and ``was`` may stand with the action instead: ``@step``. What is given here wins.
     """
 
-    __slots__ = ("action", "compensate", "concurrent", "into", "name", "retry", "timeout", "was")
+    __slots__ = ("action", "compensate", "concurrent", "inline", "into", "name", "retry", "timeout", "transactional", "was")
 
     def __init__(
         self,
@@ -156,6 +161,8 @@ class Step(Statement):
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         compensate: Callable[..., Any] | None = None,
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: tuple[str, ...] = (),
     ) -> None:
         self.name = name
@@ -165,6 +172,8 @@ class Step(Statement):
         self.retry = retry
         self.timeout = timeout
         self.compensate = compensate
+        self.transactional = transactional
+        self.inline = inline
         self.was = was
 
 

@@ -213,6 +213,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
     retry: Retry | None
     timeout: timedelta | None
     compensate: Callable[..., Any] | None
+    transactional: bool | None
+    inline: bool | None
     if not MYPY:
         @overload
         def __new__(
@@ -225,6 +227,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
             retry: Retry | None = None,
             timeout: timedelta | None = None,
             compensate: Callable[..., Any] | None = None,
+            transactional: bool | None = None,
+            inline: bool | None = None,
             was: _Was = (),
         ) -> Step[_FirstT, _SecondT, Never]: ...
         @overload
@@ -238,6 +242,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
             retry: Retry | None = None,
             timeout: timedelta | None = None,
             compensate: Callable[[_FirstT], object],
+            transactional: bool | None = None,
+            inline: bool | None = None,
             was: _Was = (),
         ) -> Step[_FirstT, _SecondT, Never]: ...
 
@@ -251,6 +257,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         concurrent: bool | None = None,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
@@ -263,6 +271,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         concurrent: bool | None = None,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, Never]: ...
     @overload
@@ -275,6 +285,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         concurrent: bool | None = None,
         retry: Retry | None = None,
         timeout: timedelta | None = None,
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, Never]: ...
     @overload
@@ -288,6 +300,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         compensate: _Undo,
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
@@ -301,6 +315,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         compensate: _BareAction,
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
@@ -314,6 +330,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         compensate: Callable[[_ActionResultT], object] | Callable[[_ActionResultT, _FirstT], object],
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
@@ -327,6 +345,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         compensate: Callable[[_FirstT, _ActionResultT], object] | Callable[[_FirstT, _ActionResultT, Any], object],
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, Never]: ...
     @overload
@@ -340,6 +360,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         compensate: Callable[[_ActionResultT], object],
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
@@ -353,6 +375,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         compensate: Callable[[_ActionResultT, _FirstT], object],
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
@@ -366,6 +390,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         compensate: Callable[[_FirstT, _ActionResultT], object] | Callable[[_FirstT, _ActionResultT, _SecondT], object],
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, Never]: ...
     @overload
@@ -379,6 +405,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         retry: Retry | None = None,
         timeout: timedelta | None = None,
         compensate: Callable[[_FirstT], object],
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, Never]: ...
     @overload
@@ -395,6 +423,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         | Callable[[_ActionResultT], object]
         | Callable[[_ActionResultT, _FirstT], object]
         | None = None,
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
@@ -411,6 +441,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         | Callable[[_FirstT, _ActionResultT], object]
         | Callable[[_FirstT, _ActionResultT, Any], object]
         | None = None,
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, Never]: ...
     @overload
@@ -427,6 +459,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         | Callable[[_ActionResultT], object]
         | Callable[[_ActionResultT, _FirstT], object]
         | None = None,
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, InstanceStyle]: ...
     @overload
@@ -443,6 +477,8 @@ class Step(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
         | Callable[[_FirstT, _ActionResultT], object]
         | Callable[[_FirstT, _ActionResultT, Any], object]
         | None = None,
+        transactional: bool | None = None,
+        inline: bool | None = None,
         was: _Was = (),
     ) -> Step[_FirstT, _SecondT, Never]: ...
 
