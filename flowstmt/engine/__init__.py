@@ -1,0 +1,1 @@
+"""Runs that finish by themselves: an engine starts, stores, wakes, retries and hands over runs."""
