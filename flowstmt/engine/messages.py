@@ -52,10 +52,9 @@ class EventBody:
     def write(self) -> bytes:
         """As the body of a message."""
         request = self.request
+        pins = {"thread_id": request.thread_id, "pc": request.pc, "birth": request.birth}
         document: dict[str, Any] = {"event": request.name}
-        for key, value in (("thread_id", request.thread_id), ("pc", request.pc), ("birth", request.birth)):
-            if value is not None:
-                document[key] = value
+        document |= {key: value for key, value in pins.items() if value is not None}
         if self.payload is not None:
             document["payload"] = self.payload.decode()
         return orjson.dumps(document)

@@ -37,8 +37,8 @@ class Change:
 
     Attributes:
         run_id: The id of the run.
-        kind: ``status`` for what it is when watching begins, ``checkpoint`` for each later one, ``published`` for what an action
-            told with ``current().publish``.
+        kind: ``status`` for what it is when watching begins, ``checkpoint`` for each later one, ``published`` for what an
+            action told with ``current().publish``.
         status: The status of the run, as far as it is known here.
         revision: That of the checkpoint.
         positions: Where each thread stands, by its id.
@@ -102,12 +102,6 @@ class Watchers:
         if ears is not None:
             for ear in ears:
                 ear.hear(snapshot)
-
-    def rouse(self) -> None:
-        """The store may hold news of any run: let all look."""
-        for ears in self._ears.values():
-            for ear in ears:
-                ear.hear(None)
 
     @contextmanager
     def listening(self, run_id: str) -> Iterator[Ear]:
