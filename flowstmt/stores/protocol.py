@@ -6,11 +6,11 @@ Rules:
    fencing token that rises by one each time. A ``Save`` or ``Setback`` whose fence is not the stored one changes nothing and
    is answered ``False``. Lease time is the database's clock, so that workers whose clocks differ agree.
 2. **One commit.** ``commit`` makes all writes durable in one transaction, or none; it returns when they are. Each write has
-   its own answer: a ``Save`` without a lease does not keep its neighbours from being saved. Each write is idempotent: after a
-   commit whose outcome is unknown (a ``StoreError`` with ``retry``) the engine hands in the same writes again. What has
-   happened since must not be undone by that: a ``Save`` or ``Setback`` that has already given up its lease is answered ``True`` and changes nothing. Only a
-   ``Publication`` may be told twice. A write whose content the database refuses (a name that it can't keep, say) is answered
-   with the exception, and its neighbours are made.
+   its own answer: a ``Save`` without a lease does not keep its neighbours from being saved. Each write is idempotent: after
+   a commit whose outcome is unknown (a ``StoreError`` with ``retry``) the engine hands in the same writes again. What has
+   happened since must not be undone by that: a ``Save`` or ``Setback`` that has already given up its lease is answered
+   ``True`` and changes nothing. Only a ``Publication`` may be told twice. A write whose content the database refuses (a name
+   that it can't keep, say) is answered with the exception, and its neighbours are made.
 3. **Senders lock no run.** A message is a row of its own. It is ``new`` until the owner of its run has seen it; ``claim``
    treats a run with a new message as due (unless it is paused), and ``rest`` with unseen new messages leaves the run due.
    A run that waits in a queue is not due, whatever it was sent, until ``admit`` has let it in.
