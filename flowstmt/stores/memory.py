@@ -166,7 +166,8 @@ class MemoryStore:
                 while admissions and admissions[0] <= now - per:
                     admissions.popleft()
                 free = min(free, most - len(admissions))
-            waiting = [run for run in queued if not run.placed and run.owner is None and run.start_at <= now]
+            startable = (run for run in queued if not run.placed and run.start_at <= now)
+            waiting = [run for run in startable if run.owner is None and run.status != WorkflowStatus.Paused]
             admitted = 0
             for run in sorted(waiting, key=lambda run: (-run.priority, run.created_at, run.run_id)):
                 if admitted >= free:
@@ -405,7 +406,7 @@ class MemoryStore:
         if over:
             self._give_up_key(run)
         if run.queue is not None:
-            run.placed = None if over or paused else bool(run.placed)
+            run.placed = None if over else _place(run, paused)
         if run.placed is False:
             self._set_due(run, None)
         elif not paused and next(messages_of(run, MessageStatus.new), None) is not None:
@@ -422,7 +423,7 @@ class MemoryStore:
         run.owner, run.attempts, run.error, run.updated_at = None, setback.attempts, setback.error, self._clock()
         remember(run, setback.history)
         if setback.retry_at is None and run.finished_at is None:
-            run.status, run.placed = WorkflowStatus.Paused, None
+            run.status, run.placed = WorkflowStatus.Paused, _place(run, paused=True)
         self._set_due(run, None if run.placed is False else setback.retry_at)
         self._bell.ring()
         return True
@@ -439,7 +440,7 @@ class MemoryStore:
             if run.finished_at is None:
                 run.status, run.error = WorkflowStatus.Resuming, None
         if run.queue is not None and run.finished_at is None:
-            run.placed = bool(run.placed)
+            run.placed = _place(run, paused=False)
         self._set_due(run, None if run.placed is False else self._clock())
         self._bell.ring()
         return True
@@ -541,3 +542,10 @@ class MemoryTransaction:
     def commit(self, save: Save) -> bool:
         """Make what has joined, and the checkpoint; ``False``, and nothing is made, if the lease is lost."""
         return self.store.commit_joined(save, self._joined)
+
+
+def _place(run: Run, paused: bool) -> bool | None:
+    """Its place in its queue: who is paused gives it up, and gets it back; who waits for one goes on waiting."""
+    if run.queue is None or run.placed is False:
+        return run.placed
+    return None if paused else True
