@@ -17,7 +17,7 @@ from flowstmt.core.state_json import read_state, write_state
 from flowstmt.errors import StateError, a_kind_of, quoted, said
 from flowstmt.fields import fields_of
 
-__all__ = ["FORMAT", "dump", "load"]
+__all__ = ["FORMAT", "dump", "load", "version_of"]
 
 W = TypeVar("W")
 
@@ -60,7 +60,7 @@ def _dumped(workflow: Any, state: State) -> bytes:
         name = orjson.dumps(state.workflow)
     except TypeError as error:
         raise StateError(f"$.state can't be turned into JSON: {error}") from error
-    return _enclosed(name, _version(cls), data, plain)
+    return _enclosed(name, version_of(cls), data, plain)
 
 
 def _enclosed(name: bytes, version: int, data: bytes, state: bytes) -> bytes:
@@ -143,7 +143,7 @@ def _document(blob: Any) -> dict[str, Any]:
 
 
 def _current_data(cls: type[Any], data: dict[str, Any], written: Any) -> dict[str, Any]:
-    version = _version(cls)
+    version = version_of(cls)
     if not isinstance(written, int) or isinstance(written, bool) or written < 1:
         raise StateError(f"$.version: expected a whole number from 1, not {quoted(written)}")
     if written > version:
@@ -177,7 +177,8 @@ def _as_json(cls: type[Any], data: dict[str, Any]) -> bytes:
         raise StateError(f"what {cls.__name__}.migrate returned can't be turned into JSON: {error}") from error
 
 
-def _version(cls: type[Any]) -> int:
+def version_of(cls: type[Any]) -> int:
+    """The version of a workflow's class. Raises ``StateError``."""
     # Not getattr: of a class without the attribute, which is the usual one, that takes longer than the dump of a small run.
     version: Any = 1
     for base in cls.__mro__:

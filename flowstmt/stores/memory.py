@@ -492,7 +492,7 @@ class MemoryStore:
             run.status = WorkflowStatus.Resuming
         self._set_due(run, until)
         mails = [mail.message for mail in run.messages.values() if mail.message.status in _UNSEEN]
-        return Claimed(run.run_id, run.workflow, run.fence, run.attempts, run.snapshot, mails)
+        return Claimed(run.run_id, run.workflow, run.fence, run.attempts, run.snapshot, mails, run.status, run.error)
 
     def _give_up_key(self, run: Run) -> None:
         if run.single_flight is not None:

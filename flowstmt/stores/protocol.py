@@ -299,7 +299,10 @@ class StoredRun:
 
 @dataclass(slots=True)
 class Claimed:
-    """A run whose lease the claimer holds now, with its messages that are new or kept, in the order in which they came."""
+    """A run whose lease the claimer holds now, with its messages that are new or kept, in the order in which they came.
+
+    ``status`` and ``error`` are those of its row: one that is Paused, or over, is leased by ``claim_run`` alone.
+    """
 
     run_id: str
     workflow: str
@@ -307,6 +310,8 @@ class Claimed:
     attempts: int
     snapshot: bytes
     messages: Sequence[Message] = ()
+    status: str = "Resuming"
+    error: bytes | None = None
 
 
 @dataclass(slots=True)

@@ -1,0 +1,88 @@
+"""What becomes of a run that can't be moved: tried again later, or parked with its error until somebody looks at it.
+
+Rules:
+
+1. The snapshot stays as it is. Only the row of the run says that, and why, it was set back.
+2. What code can't change by itself is not tried again: a definition, a position or a snapshot that does not fit. All else is,
+   by the engine's policy, and is Paused when that is used up.
+3. What the database did is no failure of the run: it does not count.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flowstmt.core.policies import Retry
+from flowstmt.core.state import ErrorInfo
+from flowstmt.engine.invoking import UnsavedError
+from flowstmt.errors import DefinitionError, StateError, StepError, message_of, said
+
+__all__ = ["Failure", "failure_of", "log_failure"]
+
+logger = logging.getLogger("flowstmt.engine")
+
+_AFTER_THE_DATABASE = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a run is set back: it is due again at ``retry_at``; None: Paused. ``attempts`` counts those that failed in a row."""
+
+    attempts: int
+    info: ErrorInfo
+    retry_at: datetime | None
+
+
+def failure_of(error: BaseException, attempts: int, retry: Retry, run_id: str, clock: Callable[[], datetime]) -> Failure:
+    """What follows from what moving a run raised, after so many failures before."""
+    if isinstance(error, UnsavedError):
+        cause = error.__cause__ or error
+        return Failure(
+            attempts, ErrorInfo(type(cause).__name__, message_of(cause), "", attempts), clock() + _AFTER_THE_DATABASE
+        )
+    attempts += 1
+    cause, step = _cause(error)
+    info = ErrorInfo(type(cause).__name__, message_of(cause), step, attempts)
+    if not _is_worth_it(error, cause, retry) or attempts >= retry.max_attempts:
+        return Failure(attempts, info, None)
+    return Failure(attempts, info, clock() + retry.delay_after(attempts, run_id))
+
+
+def log_failure(run_id: str, error: BaseException, failure: Failure) -> None:
+    """Say it once: with its traceback, and what happens next."""
+    if failure.retry_at is None:
+        line = "run %r is Paused after %s: %s. Mend the cause, then let it go on with engine.retry"
+        logger.error(line, run_id, _times(failure.attempts), said(error), exc_info=error)
+    else:
+        line = "run %r could not be moved (%s): %s. It is tried again at %s"
+        logger.warning(line, run_id, _times(failure.attempts), said(error), failure.retry_at, exc_info=error)
+
+
+def _times(attempts: int) -> str:
+    return f"{attempts} {'failure' if attempts == 1 else 'failures'}"
+
+
+def _cause(error: BaseException) -> tuple[BaseException, str]:
+    """What the user's code raised, and at which step."""
+    if isinstance(error, StepError):
+        cause = error.__cause__
+        return (error if cause is None or isinstance(error, TimeoutError) else cause), error.step
+    cause = error.__cause__
+    if cause is not None and not isinstance(error, Exception):
+        return cause, ""
+    return error, ""
+
+
+def _is_worth_it(error: BaseException, cause: BaseException, retry: Retry) -> bool:
+    if isinstance(error, DefinitionError | StateError):
+        return False
+    if not isinstance(cause, Exception):
+        return True
+    try:
+        return retry.retries(cause)
+    except Exception:
+        logger.exception("the engine's retry policy raised, and is taken to say yes")
+        return True

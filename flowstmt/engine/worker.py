@@ -1,0 +1,299 @@
+"""The loop that finds runs which are due, has them moved, and keeps their leases.
+
+Rules:
+
+1. Nothing is claimed for which there is no place. What this process was handed to hold for a moment (``take``) comes on top,
+   but does not go on moving without a place.
+2. Nothing is asked of the database without a reason: somebody said that there is something new, a timer is due, a lease
+   is to be renewed, or it is time for a look (``poll``), in case nobody could say so.
+3. One mover a run. If this process gets the lease of a run that it has lost before, the new mover begins when the old one
+   has come to its end.
+
+What this module must not know: what a run does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+
+from flowstmt.engine.movers import Mover
+from flowstmt.engine.surroundings import Surroundings
+from flowstmt.errors import StoreError, said
+from flowstmt.stores.protocol import Claimed, Claims, Release, Renewal
+
+__all__ = ["Worker"]
+
+logger = logging.getLogger("flowstmt.engine")
+
+_ADMITTED_AT_ONCE = 100
+_LAST_GRACE = 5.0
+"""So many seconds are given to what was told to end, to say so."""
+
+
+@dataclass(slots=True)
+class _Found:
+    """What one look at the database has found."""
+
+    claims: Claims | None = None
+    renewal: Renewal | None = None
+
+
+class Worker:
+    """Moves runs in this process. With ``worker=False`` it holds only those which it was asked to take."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._movers: dict[str, Mover] = {}
+        self._reserved = 0
+        self._news = asyncio.Event()
+        self._next_due: datetime | None = None
+        self._more = False
+        self._renew_at = 0.0
+        self._stopping = self._stopped = False
+        self._task: asyncio.Task[None] | None = None
+        self._listener: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> None:
+        """Open the store, and begin. Raises what the store can't do."""
+        around = self._around
+        self._loop = asyncio.get_running_loop()
+        around.writes.start()
+        around.reads.start()
+        try:
+            await around.writes.call(around.store.open)
+            await around.writes.call(self._read_clock)
+        except BaseException:
+            await self._stop_lanes()
+            raise
+        self._task = self._loop.create_task(self._look_after(), name="flowstmt worker")
+        self._listener = threading.Thread(target=self._listen, name="flowstmt worker, listening", daemon=True)
+        self._listener.start()
+
+    async def stop(self) -> None:
+        """Let runs get to their next checkpoint, give them all back, and close the store.
+
+        After ``shutdown_timeout`` actions are cancelled, and threads left alone.
+        """
+        if self._stopping:
+            return
+        self._stopping = True
+        around = self._around
+        for mover in self._movers.values():
+            mover.leave()
+        await self._wait_for_movers(around.settings.shutdown_timeout.total_seconds())
+        for mover in self._movers.values():
+            logger.warning(
+                "run %r: its action did not end in time; it is given back, and the action is done again", mover.run_id
+            )
+            mover.abandon()
+        await self._wait_for_movers(_LAST_GRACE)
+        self._stopped = True
+        self._news.set()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=_LAST_GRACE)
+        await self._stop_lanes()
+
+    async def _stop_lanes(self) -> None:
+        around = self._around
+        around.threads.close()
+        await around.reads.stop(_LAST_GRACE)
+        await around.writes.stop(_LAST_GRACE)
+        self._stopped = True
+        around.store.wake()
+        listener = self._listener
+        if listener is not None:
+            await asyncio.to_thread(listener.join, _LAST_GRACE)
+        await asyncio.to_thread(around.store.close)
+
+    async def _wait_for_movers(self, seconds: float) -> None:
+        ends = [mover.ended for mover in self._movers.values()]
+        if ends:
+            await asyncio.wait(ends, timeout=seconds)
+
+    # --- for who has something for a run ---
+
+    @property
+    def held_runs(self) -> int:
+        """How many runs are in this process."""
+        return len(self._movers)
+
+    def held(self, run_id: str) -> Mover | None:
+        """The mover of a run that this process moves."""
+        mover = self._movers.get(run_id)
+        return None if mover is None or mover.ended.done() else mover
+
+    def reserve(self) -> bool:
+        """Whether there is a place for one more run; it is kept until ``adopt`` or ``unreserve``."""
+        if self._stopping or not self._around.settings.worker or self._room() <= 0:
+            return False
+        self._reserved += 1
+        return True
+
+    def unreserve(self) -> None:
+        """Nothing has come of it."""
+        self._reserved -= 1
+
+    def adopt(self, claimed: Claimed) -> Mover:
+        """Move a run that was born with this worker's lease, in a place that was reserved."""
+        self._reserved -= 1
+        return self._begin(claimed, goes_on=True)
+
+    async def take(self, run_id: str) -> Mover | None:
+        """Get the lease of a run, and its mover; None if another worker has it. Raises ``NotFoundError``."""
+        mover = self.held(run_id)
+        if mover is not None:
+            return mover
+        around = self._around
+        claims = await around.writes.call(self._claim_run, run_id)
+        if not claims.runs:
+            return self.held(run_id)
+        claimed = claims.runs[0]
+        try:
+            around.catalogue.class_of(claimed.workflow)
+        except BaseException:
+            await around.writes.write(Release(run_id, claimed.fence))
+            raise
+        return self._begin(claimed, goes_on=around.settings.worker and not self._stopping and self._room() > 0)
+
+    def wake(self) -> None:
+        """There may be something to do: have a look."""
+        self._news.set()
+
+    # --- movers ---
+
+    def _room(self) -> int:
+        return self._around.settings.concurrency - len(self._movers) - self._reserved
+
+    def _begin(self, claimed: Claimed, *, goes_on: bool) -> Mover:
+        mover = Mover(self._around, claimed, goes_on=goes_on)
+        before = self._movers.get(claimed.run_id)
+        self._movers[claimed.run_id] = mover
+        mover.ended.add_done_callback(lambda _: self._ended(mover))
+        if self._stopping:
+            mover.leave()
+        if before is None or before.ended.done():
+            mover.begin()
+        else:
+            before.lose()
+            before.ended.add_done_callback(lambda _: mover.begin())
+        return mover
+
+    def _ended(self, mover: Mover) -> None:
+        if self._movers.get(mover.run_id) is mover:
+            del self._movers[mover.run_id]
+        wake_at = mover.wake_at
+        if wake_at is not None and (self._next_due is None or wake_at < self._next_due):
+            self._next_due = wake_at
+            self._news.set()
+        if self._more or not mover.goes_on or self._around.settings.queues:
+            self._news.set()
+
+    # --- the loop ---
+
+    async def _look_after(self) -> None:
+        while not self._stopped:
+            self._news.clear()
+            try:
+                await self._look()
+            except StoreError as error:
+                logger.error("the worker could not look for runs: %s", said(error))
+            except Exception:
+                logger.exception("the worker could not look for runs")
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        seconds = min(self._around.settings.poll.total_seconds(), max(0.0, self._renew_at - monotonic()))
+        if self._next_due is not None and self._room() > 0 and self._around.settings.worker:
+            seconds = min(seconds, max(0.0, (self._next_due - self._around.clock()).total_seconds()))
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    async def _look(self) -> None:
+        settings = self._around.settings
+        room = self._room() if settings.worker and not self._stopping else 0
+        leases: Mapping[str, int] | None = None
+        if self._movers:
+            renewing = monotonic() >= self._renew_at
+            leases = {run_id: mover.fence for run_id, mover in self._movers.items()} if renewing else {}
+        if monotonic() >= self._renew_at:
+            self._renew_at = monotonic() + settings.lease.total_seconds() / 3
+        if room <= 0 and leases is None:
+            return
+        # What comes to rest while this is under way says itself when it is due.
+        self._next_due = None
+        found = await self._around.writes.call(self._look_at_store, room, leases)
+        if found.renewal is not None:
+            self._hear(found.renewal, leases or {})
+        if found.claims is not None:
+            self._more = len(found.claims.runs) >= room
+            upcoming = found.claims.next_due
+            if upcoming is not None and (self._next_due is None or upcoming < self._next_due):
+                self._next_due = upcoming
+            for claimed in found.claims.runs:
+                self._begin(claimed, goes_on=True)
+
+    def _hear(self, renewal: Renewal, leases: Mapping[str, int]) -> None:
+        """Leases that were lost, and messages for runs that are held."""
+        for run_id in renewal.lost:
+            mover = self._movers.get(run_id)
+            if mover is not None and mover.fence == leases.get(run_id):
+                mover.lose()
+        for message in renewal.messages:
+            mover = self.held(message.run_id)
+            if mover is None:
+                self._news.set()  # it came to rest meanwhile, and is due by that
+            else:
+                mover.deliver(message)
+
+    # --- in the writing thread ---
+
+    def _look_at_store(self, room: int, leases: Mapping[str, int] | None) -> _Found:
+        around = self._around
+        store, settings = around.store, around.settings
+        found = _Found()
+        if leases is not None:
+            found.renewal = store.renew(settings.worker_id, leases, settings.lease)
+            around.clock.align(found.renewal.now)
+        if room > 0:
+            for queue in settings.queues:
+                store.admit(queue, _ADMITTED_AT_ONCE)
+            found.claims = store.claim(settings.worker_id, around.catalogue.known(), settings.lease, room)
+            around.clock.align(found.claims.now)
+        return found
+
+    def _claim_run(self, run_id: str) -> Claims:
+        around = self._around
+        claims = around.store.claim_run(around.settings.worker_id, run_id, around.settings.lease)
+        around.clock.align(claims.now)
+        return claims
+
+    def _read_clock(self) -> None:
+        self._around.clock.align(self._around.store.now())
+
+    # --- in the listening thread ---
+
+    def _listen(self) -> None:
+        """Hear from the database that there may be something to do."""
+        assert self._loop is not None  # the worker was started
+        store, seconds = self._around.store, self._around.settings.poll.total_seconds()
+        while not self._stopped:
+            began = monotonic()
+            try:
+                store.wait(seconds)
+            except Exception as error:  # noqa: BLE001 without it the worker still looks by itself, every now and then
+                logger.info("the worker can't hear from the database: %s", said(error))
+                threading.Event().wait(max(0.0, seconds - (monotonic() - began)))
+            try:
+                self._loop.call_soon_threadsafe(self._news.set)
+            except RuntimeError:
+                return  # the event loop was closed
