@@ -153,9 +153,9 @@ def new_run_info(run: NewRun, now: datetime) -> RunInfo:
 _MOST_FIELDS = 40
 
 
-def digest_of(snapshot: bytes) -> str:
+def digest_of(snapshot: bytes, more: Mapping[str, str] | None = None) -> str:
     """What tells whether two starts mean the same run: a hash of each field of the data. So it can be said which differ."""
-    data = from_json(snapshot)["data"]
+    data = {**from_json(snapshot)["data"], **(more or {})}
     if len(data) > _MOST_FIELDS:
         return orjson.dumps({"": _hash(data)}).decode()
     return orjson.dumps({name: _hash(value) for name, value in data.items()}).decode()

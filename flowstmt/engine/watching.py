@@ -22,7 +22,7 @@ from typing import Any, Literal
 import orjson
 from pydantic_core import from_json
 
-from flowstmt.core.state import OVER, WorkflowStatus
+from flowstmt.core.state import OVER, ThreadStatus, WorkflowStatus
 from flowstmt.stores.protocol import Published, StoredRun
 
 __all__ = ["Change", "Ear", "Watchers", "change_of", "published_change"]
@@ -63,17 +63,20 @@ class Change:
 
 
 class Ear:
-    """One who listens to one run."""
+    """One who listens to one run: to each of its checkpoints, or only to where it comes to rest."""
 
-    __slots__ = ("_news", "snapshots")
+    __slots__ = ("_checkpoints", "_news", "snapshots")
 
-    def __init__(self) -> None:
+    def __init__(self, *, checkpoints: bool) -> None:
         self.snapshots: deque[bytes] = deque(maxlen=_KEPT)
+        self._checkpoints = checkpoints
         self._news = asyncio.Event()
 
     def hear(self, snapshot: bytes | None) -> None:
         """Something happened; with a snapshot: it is a checkpoint, and committed."""
         if snapshot is not None:
+            if not self._checkpoints:
+                return
             self.snapshots.append(snapshot)
         self._news.set()
 
@@ -94,9 +97,10 @@ class Watchers:
         self._ears: dict[str, list[Ear]] = {}
 
     def tell(self, run_id: str, snapshot: bytes | None = None) -> None:
-        """For who moves runs: a checkpoint of this one is committed, or (without a snapshot) something was published.
+        """For who moves runs: a checkpoint of this one is committed.
 
-        To be called for every checkpoint: where nobody listens, it is one look into a dict.
+        Without a snapshot: it has come to rest, was set back, or something was published. Where nobody listens, this is one
+        look into a dict.
         """
         ears = self._ears.get(run_id)
         if ears is not None:
@@ -104,9 +108,9 @@ class Watchers:
                 ear.hear(snapshot)
 
     @contextmanager
-    def listening(self, run_id: str) -> Iterator[Ear]:
+    def listening(self, run_id: str, *, checkpoints: bool = True) -> Iterator[Ear]:
         """Hear of a run meanwhile."""
-        ear = Ear()
+        ear = Ear(checkpoints=checkpoints)
         self._ears.setdefault(run_id, []).append(ear)
         try:
             yield ear
@@ -117,14 +121,21 @@ class Watchers:
                 del self._ears[run_id]
 
 
-def change_of(run_id: str, snapshot: bytes, kind: Literal["status", "checkpoint"], row: StoredRun | None = None) -> Change:
-    """A checkpoint, as watchers are told of it. The row may know better: Paused after failures is no status of the snapshot."""
-    state = orjson.loads(snapshot)["state"]
-    status = WorkflowStatus(state["status"])
+def change_of(row: StoredRun | None, snapshot: bytes | None, kind: Literal["status", "checkpoint"]) -> Change:
+    """A checkpoint, as watchers are told of it: that of a row, or one of a run that this process moves."""
+    blob = snapshot if row is None else row.snapshot
+    try:
+        state = orjson.loads(blob or b"")["state"]
+        status = WorkflowStatus(state["status"])
+        positions = {thread["id"]: thread["position"] for thread in state["threads"] if thread["status"] != ThreadStatus.Ended}
+        run_id, revision = state["run_id"], state["revision"]
+    except (ValueError, KeyError, TypeError):
+        # A snapshot that can't be read is why the run is Paused: whoever watches it wants to know just that.
+        assert row is not None  # what this process writes can be read
+        return Change(row.run_id, kind, WorkflowStatus(row.status), row.revision, {"main": row.position})
     if row is not None and row.status == WorkflowStatus.Paused:
         status = WorkflowStatus.Paused
-    positions = {thread["id"]: thread.get("position", "") for thread in state["threads"]}
-    return Change(run_id, kind, status, state["revision"], positions)
+    return Change(run_id, kind, status, revision, positions)
 
 
 def published_change(last: Change, published: Published) -> Change:

@@ -1,0 +1,297 @@
+"""What an engine does to runs: starts them, hands in callbacks and signals, controls and deletes them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from inspect import isawaitable
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+import orjson
+
+from flowstmt.core.program import program_for
+from flowstmt.core.state import OVER, CallbackRequest, WorkflowStatus, aware
+from flowstmt.core.statements import Event, On
+from flowstmt.current import CURRENT, Current
+from flowstmt.engine.looking import Looking
+from flowstmt.engine.messages import ControlBody, EventBody, encode_output, encode_payload, typed_output
+from flowstmt.engine.movers import Mover
+from flowstmt.engine.requests import Ask, Requests, not_found, why_paused
+from flowstmt.engine.runs import RunInfo, new_run_info, run_info
+from flowstmt.engine.starting import settled
+from flowstmt.engine.surroundings import Surroundings
+from flowstmt.engine.worker import Worker
+from flowstmt.errors import (
+    CallbackError,
+    ConflictError,
+    ControlError,
+    FlowstmtError,
+    StateError,
+    UnknownEventError,
+    WorkflowFinishedError,
+    a_kind_of,
+    did_you_mean,
+    listed,
+    quoted,
+)
+from flowstmt.handlers import validate_payload
+from flowstmt.snapshot import load
+from flowstmt.stores.protocol import Claimed, Message, MessageKind, NewRun, Outcome, Posted, Release, StoredRun
+
+__all__ = ["Acting", "Request"]
+
+_log = logging.getLogger("flowstmt.engine")
+
+Request: TypeAlias = CallbackRequest | Event[Any, Any] | str
+
+_PURGED_AT_ONCE = 500
+"""Others write between two transactions of a purge."""
+
+
+class Acting:
+    """Acts upon the runs of an engine."""
+
+    def __init__(self, shared: Surroundings, worker: Worker, requests: Requests, looking: Looking) -> None:
+        self._store = shared.store
+        self._lane = shared.writes
+        self._catalogue = shared.catalogue
+        self._clock = shared.clock
+        self._settings = shared.settings
+        self._worker = worker
+        self._requests = requests
+        self._looking = looking
+        self._events: dict[type[Any], frozenset[str]] = {}
+
+    # --- start ---
+
+    async def start(self, run: NewRun, connection: Any) -> RunInfo:
+        """Store a new run; one that this process may move begins at once."""
+        if connection is not None:
+            return self.joined_start(run, await self._joined(connection, run))
+        # Not cut off in the middle: a run that is stored with our lease must get to the worker, or nobody moves it until
+        # the lease has run out.
+        return await asyncio.shield(asyncio.ensure_future(self._start(run)))
+
+    async def _start(self, run: NewRun) -> RunInfo:
+        if run.queue is None and run.start_at is None and self._worker.has_room():
+            run.worker, run.lease = self._settings.worker_id, self._settings.lease
+        started = await self._lane.write(run)
+        existing = settled(run, started)
+        if existing is not None:
+            return run_info(existing)
+        if run.worker is not None:
+            self._worker.adopt(Claimed(run.run_id, run.workflow, 1, 0, run.snapshot))
+        return new_run_info(run, self._clock())
+
+    def joined_start(self, run: NewRun, answers: Sequence[Outcome]) -> RunInfo:
+        """What became of a start in a transaction of the user's."""
+        started: Any = answers[0]
+        existing = settled(run, started)
+        return new_run_info(run, self._clock()) if existing is None else run_info(existing)
+
+    def join(self, connection: Any, write: NewRun | Message) -> Any:
+        """Write in a transaction of the user's, in the thread that calls; what it gives may have to be awaited."""
+        return self._store.join(connection, [write])
+
+    async def _joined(self, connection: Any, write: NewRun | Message) -> Sequence[Outcome]:
+        joined = self.join(connection, write)
+        answers: Sequence[Outcome] = await joined if isawaitable(joined) else joined
+        return answers
+
+    # --- callbacks and signals ---
+
+    async def callback(self, run_id: str, event: Request, payload: Any, thread_id: str | None, seconds: float | None) -> Any:
+        """Hand in a callback where the run is moved; its output."""
+        request = _request(run_id, event, thread_id)
+        _refuse_inside(run_id, "callback")
+        blob = encode_payload(payload, request.name, run_id)
+
+        async def of_mover(mover: Mover) -> bytes:
+            return encode_output(await mover.callback(request, blob), request.name, run_id)
+
+        body = EventBody(request, blob).write()
+        ask = Ask(run_id, f"the callback {request.name!r}", MessageKind.callback, body, of_mover)
+        output = await self._requests.ask(ask, seconds)
+        return typed_output(output, event.output if isinstance(event, Event) else None)
+
+    async def signal(
+        self, run_id: str, event: Request, payload: Any, key: str | None, thread_id: str | None, connection: Any
+    ) -> bool:
+        """Leave an event in the inbox of a run; whether it is new."""
+        message = await self.new_signal(run_id, event, payload, key, thread_id, joins=connection is not None)
+        if connection is not None:
+            return self.joined_signal(message, await self._joined(connection, message))
+        posted = await self._lane.write(message)
+        self.joined_signal(message, [posted])
+        mover = self._worker.held(run_id)
+        if mover is not None and posted is Posted.posted:
+            mover.deliver(message)
+        return posted is Posted.posted
+
+    async def new_signal(
+        self, run_id: str, event: Request, payload: Any, key: str | None, thread_id: str | None, *, joins: bool
+    ) -> Message:
+        """The message of a signal. What can be refused now is: later nobody would be there to be told."""
+        request = _request(run_id, event, thread_id)
+        if key is not None and (not isinstance(key, str) or not key):
+            raise StateError(f"run {run_id!r}: the key of a signal must be a text that is not empty, not {quoted(key)}")
+        blob = encode_payload(payload, request.name, run_id)
+        if isinstance(event, Event) and event.payload is not None:
+            validate_payload(blob, event.payload, event.name, run_id)
+        try:
+            row = await self._looking.row(run_id)
+        except FlowstmtError:
+            if not joins:
+                raise
+            # Started in the same transaction, perhaps, which nobody else can see.
+        else:
+            if key is None and row.status in OVER:
+                raise _over(run_id, f"the signal {request.name!r}", row.status)
+            self._refuse_unknown_event(request, row)
+        return Message(uuid4().hex, run_id, MessageKind.signal, EventBody(request, blob).write(), key=key)
+
+    def joined_signal(self, message: Message, answers: Sequence[Outcome]) -> bool:
+        """What became of a signal: whether it is new."""
+        posted = answers[0]
+        if posted is Posted.unknown:
+            raise not_found(message.run_id)
+        if posted is Posted.over:
+            raise _over(message.run_id, "the signal", "over")
+        if isinstance(posted, Exception):
+            raise posted
+        return posted is Posted.posted
+
+    def _refuse_unknown_event(self, request: CallbackRequest, row: StoredRun) -> None:
+        """Raise ``UnknownEventError`` for an event that the workflow's class does not have, if the class is known here."""
+        if not self._requests.knows(row):
+            return
+        cls = self._catalogue.class_of(row.workflow)
+        events = self._events.get(cls)
+        if events is None:
+            try:
+                workflow, _ = load(cls, row.snapshot or b"")
+                program, _ = program_for(workflow, row.run_id)
+            except FlowstmtError:
+                return  # why the run can't be moved is told elsewhere; once it can, the signal will be looked at
+            names = {name for name, nodes in program.events.items() if any(node.kind is On for node in nodes)}
+            if program.renames is not None:
+                names.update(old for olds in program.renames.events.values() for old in olds)
+            events = self._events[cls] = frozenset(names)
+        if request.name not in events:
+            has = listed([repr(each) for each in sorted(events)]) or "none"
+            raise UnknownEventError(
+                f"run {row.run_id!r}: {row.workflow} has no event {quoted(request.name)} that can be called from outside; it "
+                f"has {has}{did_you_mean(request.name, events)}"
+            )
+
+    # --- controls ---
+
+    async def control(self, run_id: str, action: str, arguments: Mapping[str, Any], seconds: float | None) -> None:
+        """Pause, cancel, goto ... a run, where it is moved."""
+        _refuse_inside(run_id, action)
+        if action == "unpause":
+            row = await self._looking.row(run_id)
+            if row.status == WorkflowStatus.Paused and not _is_paused_by_hand(row):
+                raise ControlError(
+                    f"run {run_id!r}: unpause is refused: nobody paused the run. It is Paused because {why_paused(row)}"
+                )
+        body = ControlBody(action, arguments).write()
+
+        async def of_mover(mover: Mover) -> bytes:
+            await mover.control(action, arguments)
+            return b"null"
+
+        await self._requests.ask(Ask(run_id, action, MessageKind.control, body, of_mover), seconds)
+
+    async def retry(self, run_id: str, thread: str | None, by: str, reason: str, seconds: float | None) -> None:
+        """Make a run due that could not be moved, or threads of it that wait for another attempt."""
+        _refuse_inside(run_id, "retry")
+        row = await self._looking.row(run_id)
+        if row.status == WorkflowStatus.Paused and _is_paused_by_hand(row):
+            raise ControlError(
+                f"run {run_id!r}: retry is refused: the run has not failed, it was paused{_by_whom(row)}. unpause lets it go on"
+            )
+        is_set_back = thread is None and row.owner is None and (row.status == WorkflowStatus.Paused or row.attempts > 0)
+        if is_set_back and await self._lane.write(Release(run_id)):
+            _log.info("run %r was released by %s: %s", run_id, by or "somebody", reason or "no reason given")
+            return
+        arguments = {"thread": thread, "by": by, "reason": reason}
+        await self.control(run_id, "retry_now", arguments, seconds)
+
+    # --- the rest ---
+
+    async def until(self, run_id: str, statuses: Collection[str], what: str, seconds: float | None) -> StoredRun:
+        """The run, once it has come to rest with one of these statuses."""
+        _refuse_inside(run_id, what)
+        return await self._looking.until(run_id, statuses, what, seconds)
+
+    async def delete(self, run_id: str) -> bool:
+        """Delete a run that nobody moves."""
+        if self._worker.held(run_id) is not None:
+            raise ConflictError(f"run {run_id!r} can't be deleted: this process moves it just now; cancel or pause it first")
+        deleted: bool = await self._lane.call(self._store.delete, run_id)
+        return deleted
+
+    async def purge(self, finished_before: datetime) -> int:
+        """Delete runs that were over before an instant."""
+        before = aware(finished_before, "purge: finished_before")
+        purged = 0
+        while True:
+            found: int = await self._lane.call(self._store.purge, before, _PURGED_AT_ONCE)
+            purged += found
+            if found < _PURGED_AT_ONCE:
+                return purged
+
+
+def _request(run_id: str, event: Any, thread_id: Any) -> CallbackRequest:
+    if isinstance(event, CallbackRequest):
+        request = event
+        if request.run_id is not None and request.run_id != run_id:
+            raise CallbackError(f"run {run_id!r}: the request is for the run {quoted(request.run_id)}: hand it in there")
+    elif isinstance(event, Event | str):
+        request = CallbackRequest(event if isinstance(event, str) else event.name)
+    else:
+        raise CallbackError(
+            f"run {run_id!r}: expected a CallbackRequest, an Event or the name of an event, not {a_kind_of(event)}"
+        )
+    if thread_id is None:
+        thread_id = request.thread_id
+    return CallbackRequest(request.name, thread_id, request.pc, request.birth, run_id)
+
+
+def _refuse_inside(run_id: str, what: str) -> None:
+    """Whoever waits for a run from inside of its own call waits for ever."""
+    inside = CURRENT.get()
+    while inside is not None:
+        if inside.state.run_id == run_id and inside.kind and not (isinstance(inside, Current) and inside.over):
+            raise ConflictError(
+                f"run {run_id!r}: {what} was called from inside of the run's own {inside.kind}, which would wait for itself. "
+                "Nothing was changed: leave a signal instead, or let the definition say what comes next"
+            )
+        inside = inside.outer
+
+
+def _is_paused_by_hand(row: StoredRun) -> bool:
+    """Whether it was ``pause``: then the snapshot says so, else only the row does."""
+    try:
+        return bool(orjson.loads(row.snapshot or b"")["state"]["status"] == WorkflowStatus.Paused)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _by_whom(row: StoredRun) -> str:
+    notes = orjson.loads(row.snapshot or b"")["state"].get("notes", [])
+    paused = [note for note in notes if note.get("note") == "paused"]
+    if not paused:
+        return ""
+    last = paused[-1]
+    by = f" by {last['by']}" if last.get("by") else ""
+    reason = f" ({last['reason']})" if last.get("reason") else ""
+    return f"{by} at {last['at']}{reason}"
+
+
+def _over(run_id: str, what: str, status: str) -> WorkflowFinishedError:
+    return WorkflowFinishedError(f"run {run_id!r}: {what} is refused: the run is {status}, and nothing is kept for it")

@@ -1,0 +1,71 @@
+"""What an engine that is in use is made of, and how it begins and ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from flowstmt.engine.acting import Acting
+from flowstmt.engine.catalogue import Catalogue
+from flowstmt.engine.health import Health, health_of
+from flowstmt.engine.looking import Looking
+from flowstmt.engine.queues import Queue
+from flowstmt.engine.requests import Requests
+from flowstmt.engine.settings import Settings
+from flowstmt.engine.starting import Starting
+from flowstmt.engine.surroundings import Surroundings
+from flowstmt.engine.worker import Worker
+from flowstmt.stores.protocol import Store
+
+__all__ = ["Parts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of an engine that is in use, in one event loop."""
+
+    loop: asyncio.AbstractEventLoop
+    shared: Surroundings
+    worker: Worker
+    requests: Requests
+    looking: Looking
+    starting: Starting
+    acting: Acting
+
+    @classmethod
+    async def begin(cls, store: Store, catalogue: Catalogue, settings: Settings, queues: Mapping[str, Queue]) -> Self:
+        """Open the store and begin."""
+        await asyncio.to_thread(store.open)
+        shared = Surroundings.of(store, settings, catalogue)
+        shared.writes.start()
+        shared.reads.start()
+        worker = Worker(shared)
+        looking = Looking(shared)
+        requests = Requests(shared, worker)
+        acting = Acting(shared, worker, requests, looking)
+        parts = cls(asyncio.get_running_loop(), shared, worker, requests, looking, Starting(catalogue, queues), acting)
+        try:
+            worker.when_rung(requests.ring)
+            await worker.start()
+        except BaseException:
+            await parts.end()
+            raise
+        return parts
+
+    async def end(self) -> None:
+        """Finish or hand back what is in flight, and close the store."""
+        seconds = self.shared.settings.shutdown_timeout.total_seconds()
+        try:
+            await self.worker.stop()
+            await self.requests.stop()
+        finally:
+            await self.shared.writes.stop(seconds)
+            await self.shared.reads.stop(seconds)
+            self.shared.threads.close()
+            await asyncio.to_thread(self.shared.store.close)
+
+    async def health(self) -> Health:
+        """How the engine is."""
+        return await health_of(self.shared, self.worker.count())

@@ -1,0 +1,260 @@
+"""How a call reaches the run that it is for, wherever that is moved: nothing is lost, and nothing is applied twice.
+
+Rules:
+
+1. A run that this process moves is asked directly. One that nobody owns is taken, asked, and let go on. For one that another
+   process owns, or whose workflow this process does not know, a message is posted, and its answer awaited.
+2. A message is applied by whoever owns the run, from the inbox, and by nobody else: also if this process takes the run over
+   from an owner that has died, the message goes the way of all others. So it can't be applied twice.
+3. Who gives up waiting takes the message back. Whether it may have been applied all the same is told by the error.
+
+What this module must not know: what a callback or a control does to a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from flowstmt.core.state import OVER, WorkflowStatus
+from flowstmt.engine.messages import read_answer, read_error_info
+from flowstmt.engine.movers import MovedOnError, Mover
+from flowstmt.engine.surroundings import Surroundings
+from flowstmt.engine.worker import Worker
+from flowstmt.errors import LeaseLostError, NotFoundError, PausedError, WorkflowFinishedError
+from flowstmt.stores.protocol import Message, MessageKind, Posted, StoredRun, Taken, Withdrawal
+
+__all__ = ["Ask", "Requests", "not_found", "why_paused"]
+
+_FIRST_LOOK = 0.01
+"""So soon an answer is looked for; then in growing distances, unless the store rings."""
+_GRACE = 2.0
+"""So many seconds longer is waited to learn how things stand when time is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked of a run: by words for errors, of a mover directly, and as a message. The answer is JSON."""
+
+    run_id: str
+    what: str
+    kind: MessageKind
+    body: bytes
+    of_mover: Callable[[Mover], Awaitable[bytes]]
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """How far a request has got."""
+
+    row: StoredRun | None = None
+    mover: Mover | None = None
+    message: Message | None = None
+
+
+class Requests:
+    """Sends what is asked to where a run is moved, and waits for the answers."""
+
+    def __init__(self, shared: Surroundings, worker: Worker) -> None:
+        self._store = shared.store
+        self._lane = shared.writes
+        self._reader = shared.reads
+        self._catalogue = shared.catalogue
+        self._poll = shared.settings.poll.total_seconds()
+        self._worker = worker
+        self._awaited: dict[str, asyncio.Future[Taken]] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._rung = asyncio.Event()
+        self._withdrawing: set[asyncio.Future[Any]] = set()
+
+    async def row(self, run_id: str) -> StoredRun:
+        """The run as it is stored. Raises ``NotFoundError``."""
+        found: StoredRun | None = await self._reader.call(self._store.get, run_id)
+        if found is None:
+            raise not_found(run_id)
+        return found
+
+    def knows(self, row: StoredRun) -> bool:
+        """Whether this process can move a run."""
+        return self._catalogue.known().get(row.workflow, 0) >= row.version
+
+    def ring(self) -> None:
+        """The store has news: there may be answers among them."""
+        self._rung.set()
+
+    async def stop(self) -> None:
+        """Look for answers no more; what has been withdrawn is written."""
+        if self._looking is not None:
+            self._looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._looking
+        if self._withdrawing:
+            await asyncio.gather(*self._withdrawing, return_exceptions=True)
+
+    async def ask(self, ask: Ask, seconds: float | None) -> bytes:
+        """The answer, as JSON. Raises the refusal, ``NotFoundError``, or ``TimeoutError``, which says how things stand."""
+        attempt = _Attempt()
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await self._asked(ask, attempt)
+        except TimeoutError:
+            if not limit.expired():
+                raise  # a handler's own
+            answer = await self._give_up(ask, attempt)
+        except asyncio.CancelledError:
+            if attempt.message is not None:
+                # Nobody is there for the answer any more. In the background: whoever cancels does not want to wait.
+                writing = asyncio.ensure_future(self._lane.write(Withdrawal(attempt.message.id)))
+                self._withdrawing.add(writing)
+                writing.add_done_callback(self._withdrawing.discard)
+            raise
+        return read_answer(answer)
+
+    async def _asked(self, ask: Ask, attempt: _Attempt) -> bytes:
+        while True:
+            attempt.mover = self._worker.held(ask.run_id)
+            if attempt.mover is None:
+                attempt.row = await self.row(ask.run_id)
+                _refuse_closed(ask, attempt.row)
+                if self.knows(attempt.row):
+                    attempt.mover = await self._worker.take(ask.run_id)
+                if attempt.mover is None:
+                    return read_answer(await self._by_message(ask, attempt, attempt.row))
+            try:
+                return await ask.of_mover(attempt.mover)
+            except (MovedOnError, LeaseLostError):
+                # Not applied: the run came to rest first, or belongs to another worker by now.
+                continue
+
+    # --- by way of the inbox ---
+
+    async def _by_message(self, ask: Ask, attempt: _Attempt, row: StoredRun) -> bytes:
+        message = attempt.message = Message(uuid4().hex, ask.run_id, ask.kind, ask.body)
+        posted = await self._lane.write(message)
+        if posted is Posted.unknown:
+            raise not_found(ask.run_id)
+        if posted is Posted.over:
+            raise await self._over(ask)
+        return await self._answer(message, row)
+
+    async def _over(self, ask: Ask) -> Exception:
+        row = await self.row(ask.run_id)
+        return WorkflowFinishedError(
+            f"run {ask.run_id!r}: {ask.what} refused: the run is {row.status}, and nothing is done to it"
+        )
+
+    async def _answer(self, message: Message, row: StoredRun) -> bytes:
+        """Wait for an answer; take the run if nobody owns it any more, be it that its owner has died."""
+        answer = asyncio.get_running_loop().create_future()
+        self._awaited[message.id] = answer
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self._look())
+        pause = 4 * _FIRST_LOOK
+        try:
+            while True:
+                await asyncio.wait([answer], timeout=pause)
+                if answer.done():
+                    return _answered(answer.result())
+                pause = min(2 * pause, self._poll)
+                if self._worker.held(message.run_id) is None and self.knows(row) and await self._is_free(message.run_id):
+                    await self._worker.take(message.run_id)
+        finally:
+            self._awaited.pop(message.id, None)
+
+    async def _is_free(self, run_id: str) -> bool:
+        row = await self.row(run_id)
+        if row.owner is None:
+            return True
+        now: datetime = await self._reader.call(self._store.now)
+        return row.lease_until is not None and row.lease_until <= now
+
+    async def _look(self) -> None:
+        """Look for the answers of all who wait, in one query."""
+        pause = _FIRST_LOOK
+        known = 0
+        while self._awaited:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._rung.wait()
+            self._rung.clear()
+            pause = _FIRST_LOOK if len(self._awaited) > known else min(2 * pause, self._poll)
+            known = len(self._awaited)
+            found = await self._reader.call(self._store.answers, list(self._awaited))
+            for message_id, taken in found.items():
+                answer = self._awaited.pop(message_id, None)
+                if answer is not None and not answer.done():
+                    answer.set_result(taken)
+
+    async def _give_up(self, ask: Ask, attempt: _Attempt) -> bytes:
+        """Time is over: the answer, if it has come meanwhile, else ``TimeoutError``."""
+        row, message = attempt.row, attempt.message
+        if attempt.mover is not None:
+            raise _too_late(ask, "The run is moved by this process, and has been busy", may_be=True)
+        if row is None or message is None:
+            raise _too_late(ask, "The database has not answered", may_be=False)
+        try:
+            async with asyncio.timeout(_GRACE):
+                withdrawn = await self._lane.write(Withdrawal(message.id))
+                found = await self._reader.call(self._store.answers, [message.id])
+                if message.id in found:
+                    return _answered(found[message.id])
+                now = await self.row(ask.run_id)
+        except TimeoutError:
+            raise _too_late(ask, "The database does not answer", may_be=True) from None
+        # Who owns a run reads its messages before it marks them: only of one that nobody has owned is it sure.
+        untouched = bool(withdrawn) and now.owner is None and now.fence == row.fence
+        if not self.knows(row):
+            why = (
+                f"This process does not know {row.workflow} of version {row.version}, and no worker that does has answered: is "
+                "one running?"
+            )
+        elif now.owner is None:
+            why = "No worker has taken the run up"
+        else:
+            why = f"The run is moved by worker {now.owner!r}, which has not answered: it may be busy with a long step, or dead"
+        raise _too_late(ask, why, may_be=not untouched)
+
+
+def not_found(run_id: str) -> NotFoundError:
+    """The error for a run that there is not."""
+    return NotFoundError(f"run {run_id!r}: the store has no such run. Is it another store, or has the run been deleted?")
+
+
+def why_paused(row: StoredRun) -> str:
+    """Why a run is paused though nobody paused it, and what helps."""
+    error = read_error_info(row.error)
+    if error is None:
+        return "it could not be moved; retry lets it go on"
+    at = f" at {error.step!r}" if error.step else ""
+    return f"it could not be moved{at}: {error.type}: {error.message}. Mend the cause; then retry lets it go on"
+
+
+def _refuse_closed(ask: Ask, row: StoredRun) -> None:
+    """Callbacks that would be refused in any case need no lease."""
+    if ask.kind is not MessageKind.callback:
+        return
+    if row.status in OVER:
+        raise WorkflowFinishedError(
+            f"run {ask.run_id!r}: {ask.what} refused: the run is {row.status} and takes no more callbacks"
+        )
+    if row.status == WorkflowStatus.Paused and row.error is not None:
+        raise PausedError(f"run {ask.run_id!r}: {ask.what} refused: the run is Paused, because {why_paused(row)}")
+
+
+def _answered(taken: Taken) -> bytes:
+    assert taken.answer is not None  # whoever is done with a message that is not a signal answers it
+    return taken.answer
+
+
+def _too_late(ask: Ask, why: str, *, may_be: bool) -> TimeoutError:
+    stands = (
+        "It may be applied all the same: look at the run before you hand it in again"
+        if may_be
+        else "It was taken back, and will not be applied"
+    )
+    return TimeoutError(f"run {ask.run_id!r}: {ask.what} was not answered in time. {why}. {stands}")
