@@ -92,8 +92,8 @@ class NewRun:
     """Start a run, unless there is one of this id. Answered with ``Started``.
 
     With a ``worker`` it is born with that worker's lease, fence 1; otherwise it is due at ``start_at`` (None: at once), or, in
-    a queue, once ``admit`` lets it in. ``digest`` tells whether two starts mean the same run. While the run is not over, no
-    other of the same workflow and ``single_flight`` key can be started.
+    a queue, once ``admit`` lets it in, which is not before ``start_at`` either. ``digest`` tells whether two starts mean the
+    same run. While the run is not over, no other of the same workflow and ``single_flight`` key can be started.
     """
 
     run_id: str
@@ -190,7 +190,8 @@ class Save:
 class Setback:
     """A run could not be moved: the snapshot stays, the lease is given up. Answered ``True``, or ``False`` if that is lost.
 
-    It is due again at ``retry_at``; with None its status is Paused until a ``Release``.
+    It is due again at ``retry_at``, or with a new message; with None its status is Paused until a ``Release``. A run that is
+    over stays so.
     """
 
     run_id: str
@@ -206,7 +207,8 @@ class Release:
     """Make a run due at once that nobody owns, with ``attempts`` 0 and no error. Answered whether there was one.
 
     With ``fence`` it is for the owner: the lease is given up, and ``attempts`` and error stay as they are. A Paused run that
-    is released is Resuming; if it is of a queue, it has its place again, even if that is then one more than the limit.
+    is released is Resuming; if it is of a queue, it has its place again, even if that is then one more than the limit. A run
+    that is over stays so, with its error.
     """
 
     run_id: str
@@ -392,10 +394,13 @@ class Store(Protocol):
         """Get ready; migrate, if it was told to. Raises ``SchemaError`` if the tables are missing, older or newer."""
 
     def close(self) -> None:
-        """Give up connections. What was committed stays."""
+        """Give up connections, if there are any. What was committed stays."""
 
     def migrate(self) -> Sequence[str]:
-        """Bring the tables up to date, and return the names of the migrations done. Safe while others do the same."""
+        """Bring the tables up to date, and return the names of the migrations done.
+
+        Safe while others do the same, and before ``open``.
+        """
 
     # -- the writing thread
 
@@ -406,7 +411,7 @@ class Store(Protocol):
         """Lease up to ``limit`` due runs, the longest due first, of ``known`` workflows (name: highest version) to a worker.
 
         Due are: runs whose ``wake_at`` has come, runs whose lease has run out, runs that nobody owns with a new message unless
-        they are Paused. Their status is Resuming from then on. No two claims get the same run.
+        they are Paused. Their status is Resuming from then on, unless they are Paused or over. No two claims get the same run.
         """
 
     def claim_run(self, worker: str, run_id: str, lease: timedelta) -> Claims:
@@ -464,6 +469,7 @@ class Store(Protocol):
     def join(self, connection: Any, writes: Sequence[Write]) -> Any:
         """Make ``NewRun`` and ``Message`` writes in the caller's own open transaction; their answers.
 
+        The ``connection`` of a ``Transaction`` can be joined too: what an action starts then commits with its checkpoint.
         If the connection has to be awaited, so does what this returns. Raises ``StoreError`` if the connection is not one of
         this store's database. Nothing is visible until the caller commits.
         """
