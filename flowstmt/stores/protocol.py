@@ -415,9 +415,10 @@ class Store(Protocol):
         """
 
     def claim_run(self, worker: str, run_id: str, lease: timedelta) -> Claims:
-        """Lease this run, due or not, of whatever workflow; ``runs`` is empty if somebody else has a lease on it.
+        """Lease this run, due or not, of whatever workflow; ``runs`` is empty while somebody has a lease on it.
 
-        A run that is Paused or over is leased as well, and keeps its status. Raises ``NotFoundError``.
+        So it is for the worker that has the lease itself: a second one would fence off the first. A run that is Paused or over
+        is leased as well, and keeps its status. Raises ``NotFoundError``.
         """
 
     def renew(self, worker: str, leases: Mapping[str, int], lease: timedelta) -> Renewal:

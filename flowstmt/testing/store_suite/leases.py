@@ -125,6 +125,8 @@ class Claiming(StoreCase):
         self.held()
         claims = self.other.claim_run("two", "r", HOUR)
         assert (list(claims.runs), self.got().owner) == ([], "one"), "the lease is somebody else's"
+        claims = self.store.claim_run("one", "r", HOUR)
+        assert (list(claims.runs), self.got().fence) == ([], 1), "a second lease of one worker would fence off its first"
 
     def test_claim_run_takes_over_a_lease_that_ran_out(self) -> None:
         self.held(lease=BRIEF)
