@@ -65,7 +65,7 @@ class Delivery:
     @property
     def is_signal(self) -> bool:
         """Whether it waits for a Wait that takes it, however long."""
-        return self.message is not None and self.message.kind is MessageKind.signal
+        return self.message is not None and self.message.kind == MessageKind.signal
 
     @property
     def needs_its_output(self) -> bool:
@@ -81,7 +81,7 @@ class Delivery:
 
     def clock(self) -> datetime:
         """The time; asked when its handler has returned: what is saved next is this."""
-        self._mover.taking = self
+        self._mover.post.taking = self
         return self._mover.clock()
 
     def invoke(self, current: Current, call: Callable[[], Any]) -> Awaitable[Any]:
@@ -140,6 +140,11 @@ class Control:
         self.caller: asyncio.Future[None] | None = None
         if message is None:
             self.caller = asyncio.get_running_loop().create_future()
+
+    @staticmethod
+    def unreadable(message: Message, error: BaseException) -> Taken:
+        """A message that says nothing is a dead letter."""
+        return Taken(message.id, MessageStatus.dead, refusal(error))
 
     def taken(self) -> Taken | None:
         """What is saved with it."""

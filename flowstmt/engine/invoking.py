@@ -99,7 +99,8 @@ class BlockingCall:
     def work(self) -> None:
         """For the thread."""
         call, context = self._call, self._context
-        assert call is not None and context is not None
+        assert call is not None
+        assert context is not None
         self._call = self._context = None
         try:
             self._result = context.run(call)

@@ -99,6 +99,10 @@ class Lane:
         if not self._ended.done():
             logger.warning("%s: the database does not answer; its thread is left alone", self._name)
 
+    def backlog(self) -> int:
+        """How much waits for its turn."""
+        return self._queue.qsize()
+
     async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What a function returns, or raises, called in the thread."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

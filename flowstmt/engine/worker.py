@@ -17,11 +17,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 
+import orjson
+
+from flowstmt.core.state import WorkflowStatus
 from flowstmt.engine.movers import Mover
 from flowstmt.engine.surroundings import Surroundings
 from flowstmt.errors import StoreError, said
@@ -32,6 +35,7 @@ __all__ = ["Worker"]
 logger = logging.getLogger("flowstmt.engine")
 
 _ADMITTED_AT_ONCE = 100
+_SHORTEST = 0.005
 _LAST_GRACE = 5.0
 """So many seconds are given to what was told to end, to say so."""
 
@@ -50,67 +54,45 @@ class Worker:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._movers: dict[str, Mover] = {}
-        self._reserved = 0
         self._news = asyncio.Event()
         self._next_due: datetime | None = None
         self._more = False
         self._renew_at = 0.0
         self._stopping = self._stopped = False
         self._task: asyncio.Task[None] | None = None
-        self._listener: threading.Thread | None = None
+        self._deaf: asyncio.Future[None]
+        self._bells: list[Callable[[], None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
-        """Open the store, and begin. Raises what the store can't do."""
-        around = self._around
+        """Begin. The store is open by then, and the lanes are there. Raises what the store can't do."""
         self._loop = asyncio.get_running_loop()
-        around.writes.start()
-        around.reads.start()
-        try:
-            await around.writes.call(around.store.open)
-            await around.writes.call(self._read_clock)
-        except BaseException:
-            await self._stop_lanes()
-            raise
+        await self._around.writes.call(self._read_clock)
         self._task = self._loop.create_task(self._look_after(), name="flowstmt worker")
-        self._listener = threading.Thread(target=self._listen, name="flowstmt worker, listening", daemon=True)
-        self._listener.start()
+        self._deaf = self._loop.create_future()
+        threading.Thread(target=self._listen, name="flowstmt worker, listening", daemon=True).start()
 
     async def stop(self) -> None:
-        """Let runs get to their next checkpoint, give them all back, and close the store.
+        """Let runs get to their next checkpoint, and give them all back.
 
         After ``shutdown_timeout`` actions are cancelled, and threads left alone.
         """
         if self._stopping:
             return
         self._stopping = True
-        around = self._around
         for mover in self._movers.values():
             mover.leave()
-        await self._wait_for_movers(around.settings.shutdown_timeout.total_seconds())
-        for mover in self._movers.values():
-            logger.warning(
-                "run %r: its action did not end in time; it is given back, and the action is done again", mover.run_id
-            )
+        await self._wait_for_movers(self._around.settings.shutdown_timeout.total_seconds())
+        for mover in list(self._movers.values()):
+            logger.warning("run %r: its action did not end in time; the run is given back, to do it again", mover.run_id)
             mover.abandon()
         await self._wait_for_movers(_LAST_GRACE)
         self._stopped = True
         self._news.set()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=_LAST_GRACE)
-        await self._stop_lanes()
-
-    async def _stop_lanes(self) -> None:
-        around = self._around
-        around.threads.close()
-        await around.reads.stop(_LAST_GRACE)
-        await around.writes.stop(_LAST_GRACE)
-        self._stopped = True
-        around.store.wake()
-        listener = self._listener
-        if listener is not None:
-            await asyncio.to_thread(listener.join, _LAST_GRACE)
-        await asyncio.to_thread(around.store.close)
+        self._around.store.wake()
+        await asyncio.wait([self._deaf], timeout=_LAST_GRACE)
 
     async def _wait_for_movers(self, seconds: float) -> None:
         ends = [mover.ended for mover in self._movers.values()]
@@ -119,8 +101,7 @@ class Worker:
 
     # --- for who has something for a run ---
 
-    @property
-    def held_runs(self) -> int:
+    def count(self) -> int:
         """How many runs are in this process."""
         return len(self._movers)
 
@@ -129,21 +110,13 @@ class Worker:
         mover = self._movers.get(run_id)
         return None if mover is None or mover.ended.done() else mover
 
-    def reserve(self) -> bool:
-        """Whether there is a place for one more run; it is kept until ``adopt`` or ``unreserve``."""
-        if self._stopping or not self._around.settings.worker or self._room() <= 0:
-            return False
-        self._reserved += 1
-        return True
-
-    def unreserve(self) -> None:
-        """Nothing has come of it."""
-        self._reserved -= 1
+    def has_room(self) -> bool:
+        """Whether one more run could be moved here."""
+        return self._around.settings.worker and not self._stopping and self._room() > 0
 
     def adopt(self, claimed: Claimed) -> Mover:
-        """Move a run that was born with this worker's lease, in a place that was reserved."""
-        self._reserved -= 1
-        return self._begin(claimed, goes_on=True)
+        """Move a run that was born with this worker's lease; one for which there is no place any more is given back."""
+        return self._begin(claimed, goes_on=self.has_room())
 
     async def take(self, run_id: str) -> Mover | None:
         """Get the lease of a run, and its mover; None if another worker has it. Raises ``NotFoundError``."""
@@ -155,21 +128,34 @@ class Worker:
         if not claims.runs:
             return self.held(run_id)
         claimed = claims.runs[0]
-        try:
-            around.catalogue.class_of(claimed.workflow)
-        except BaseException:
+        goes_on = self.has_room()
+        if around.catalogue.known().get(claimed.workflow, 0) < _version_of(claimed) or (not goes_on and self._is_due(claimed)):
+            # Those who know it, or have a place for it, are to move it.
             await around.writes.write(Release(run_id, claimed.fence))
-            raise
-        return self._begin(claimed, goes_on=around.settings.worker and not self._stopping and self._room() > 0)
+            return None
+        return self._begin(claimed, goes_on=goes_on)
 
     def wake(self) -> None:
         """There may be something to do: have a look."""
         self._news.set()
 
+    def when_rung(self, bell: Callable[[], None]) -> None:
+        """Have something called, in the event loop, when the database says that there is something new."""
+        self._bells.append(bell)
+
+    def _is_due(self, claimed: Claimed) -> bool:
+        """Whether a run that was taken would go on by itself."""
+        if claimed.status == WorkflowStatus.Paused:
+            return False
+        state = orjson.loads(claimed.snapshot)["state"]
+        wake_at = state.get("wake_at")
+        due = wake_at is not None and datetime.fromisoformat(wake_at) <= self._around.clock()
+        return due or state.get("status", WorkflowStatus.Resuming) == WorkflowStatus.Resuming
+
     # --- movers ---
 
     def _room(self) -> int:
-        return self._around.settings.concurrency - len(self._movers) - self._reserved
+        return self._around.settings.concurrency - len(self._movers)
 
     def _begin(self, claimed: Claimed, *, goes_on: bool) -> Mover:
         mover = Mover(self._around, claimed, goes_on=goes_on)
@@ -188,7 +174,7 @@ class Worker:
     def _ended(self, mover: Mover) -> None:
         if self._movers.get(mover.run_id) is mover:
             del self._movers[mover.run_id]
-        wake_at = mover.wake_at
+        wake_at = mover.checkpoints.wake_at
         if wake_at is not None and (self._next_due is None or wake_at < self._next_due):
             self._next_due = wake_at
             self._news.set()
@@ -210,8 +196,9 @@ class Worker:
 
     async def _sleep(self) -> None:
         seconds = min(self._around.settings.poll.total_seconds(), max(0.0, self._renew_at - monotonic()))
-        if self._next_due is not None and self._room() > 0 and self._around.settings.worker:
-            seconds = min(seconds, max(0.0, (self._next_due - self._around.clock()).total_seconds()))
+        if self._next_due is not None and self.has_room():
+            # Not at once: what is due and was not claimed is in somebody else's hands at this moment.
+            seconds = min(seconds, max(_SHORTEST, (self._next_due - self._around.clock()).total_seconds()))
         try:
             async with asyncio.timeout(seconds):
                 await self._news.wait()
@@ -224,7 +211,7 @@ class Worker:
         leases: Mapping[str, int] | None = None
         if self._movers:
             renewing = monotonic() >= self._renew_at
-            leases = {run_id: mover.fence for run_id, mover in self._movers.items()} if renewing else {}
+            leases = {run_id: mover.checkpoints.fence for run_id, mover in self._movers.items()} if renewing else {}
         if monotonic() >= self._renew_at:
             self._renew_at = monotonic() + settings.lease.total_seconds() / 3
         if room <= 0 and leases is None:
@@ -246,7 +233,7 @@ class Worker:
         """Leases that were lost, and messages for runs that are held."""
         for run_id in renewal.lost:
             mover = self._movers.get(run_id)
-            if mover is not None and mover.fence == leases.get(run_id):
+            if mover is not None and mover.checkpoints.fence == leases.get(run_id):
                 mover.lose()
         for message in renewal.messages:
             mover = self.held(message.run_id)
@@ -284,7 +271,6 @@ class Worker:
 
     def _listen(self) -> None:
         """Hear from the database that there may be something to do."""
-        assert self._loop is not None  # the worker was started
         store, seconds = self._around.store, self._around.settings.poll.total_seconds()
         while not self._stopped:
             began = monotonic()
@@ -293,7 +279,28 @@ class Worker:
             except Exception as error:  # noqa: BLE001 without it the worker still looks by itself, every now and then
                 logger.info("the worker can't hear from the database: %s", said(error))
                 threading.Event().wait(max(0.0, seconds - (monotonic() - began)))
-            try:
-                self._loop.call_soon_threadsafe(self._news.set)
-            except RuntimeError:
-                return  # the event loop was closed
+            if monotonic() - began < 0.9 * seconds and not self._tell(self._ring):
+                return
+        self._tell(self._fall_silent)
+
+    def _tell(self, function: Callable[[], None]) -> bool:
+        assert self._loop is not None  # the worker was started
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            return False  # the event loop was closed
+        return True
+
+    def _ring(self) -> None:
+        self._news.set()
+        for bell in self._bells:
+            bell()
+
+    def _fall_silent(self) -> None:
+        if not self._deaf.done():
+            self._deaf.set_result(None)
+
+
+def _version_of(claimed: Claimed) -> int:
+    version: int = orjson.loads(claimed.snapshot)["version"]
+    return version
