@@ -91,7 +91,9 @@ class Delivery:
     async def _called(self, called: Awaitable[Any]) -> Any:
         try:
             output = await called
-            if self.message is not None and not self.is_signal:
+            if hasattr(type(output), "__await__"):
+                output = await output  # called in a worker thread, it hands on what is still to be awaited
+            if not self.is_signal:
                 self._output = encode_output(output, self.request.name, self._mover.run_id)
         except BaseException as error:
             self.raised = error
