@@ -6,7 +6,7 @@ above all, is here, so that it need not be threaded through every function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
@@ -21,7 +21,7 @@ from flowstmt.core.state import Frame, State, Thread, WaitEvent
 from flowstmt.core.statements import ForEach
 from flowstmt.errors import FlowstmtError
 
-__all__ = ["CURRENT", "Ask", "Caller", "Current", "Kind", "current"]
+__all__ = ["CURRENT", "Ask", "Caller", "Current", "Kind", "Saving", "current"]
 
 Ask: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 """A call to be made, with its arguments."""
@@ -62,7 +62,7 @@ class Caller:
         self.event: WaitEvent | None = None
         self.instant: datetime | None = None
         # The call, of another run, from inside of which the driver was called.
-        self.outer: Caller | Current | None = None
+        self.outer: Caller | Current | Saving | None = None
         # The error that says so if what was called gave something that can't be awaited: it is no failure of its own.
         self.not_awaited: FlowstmtError | None = None
 
@@ -90,7 +90,7 @@ class Current:
         "_event",
         "_frames",
         "_go",
-        "_program",
+        "_node",
         "_publisher",
         "_taken",
         "attempt",
@@ -119,20 +119,21 @@ class Current:
         self.over = False
         self._call = call
         self._deps = caller.deps
-        self._program = caller.program
-        self._frames: list[Frame] = []
-        self._go = ""
-        self._arg = None
         self._event = ""
         self._taken = 0
-        self.thread_id = self.position = self.birth = ""
-        self.pc = 0
-        self.attempt = 1
+        self._frames: Sequence[Frame] = ()
+        self._node: Node | None = None
         thread = caller.thread
         if thread is None:
+            self.thread_id = self.position = self.birth = ""
+            self.pc = 0
+            self.attempt = 1
             return
-        self.thread_id, self.birth, self.attempt = thread.id, thread.birth, thread.attempt
-        self.position, self.pc = thread.position, thread.pc
+        self.thread_id = thread.id
+        self.birth = thread.birth
+        self.attempt = thread.attempt
+        self.position = thread.position
+        self.pc = thread.pc
         if caller.event is not None:
             # The name that it had when the thread got here: a call made again after a renaming has the same key.
             self._event = caller.event.request.name
@@ -146,12 +147,12 @@ class Current:
                 if caller.kind == "teardown" and self.pc != thread.pc:
                     return
         by_name = caller.program.by_name
-        node = by_name.get(self.position)
+        node = self._node = by_name.get(self.position)
         if thread.frames:
             # The thread may be deep in the body of a case that stays: what is in there is none of its Wait's.
             frames = thread.frames if caller.event is None or node is None else thread.frames[: len(node.frames)]
             self._frames = [frame for frame in frames if frame.item is not None or _is_loop(by_name.get(frame.statement))]
-        if node is not None and node.go is not None and node.go.own_item is not None:
+        if node is not None and node.go is not None:
             self._go, self._arg = thread.name, thread.arg
 
     @property
@@ -187,16 +188,12 @@ class Current:
     @property
     def inline(self) -> bool:
         """Whether it is the action of a step with ``inline=True``: short, and it does not block."""
-        return self.kind == "action" and self._at.inline
+        return self.kind == "action" and self._node is not None and self._node.inline
 
     @property
     def transactional(self) -> bool:
         """Whether it is the action of a step with ``transactional=True``, or what undoes one: it gets a ``connection``."""
-        return self.kind == "action" and self._at.transactional
-
-    @property
-    def _at(self) -> Node:
-        return self._program.by_name[self.position]
+        return self.kind == "action" and self._node is not None and self._node.transactional
 
     @property
     def connection(self) -> Any:
@@ -256,8 +253,7 @@ class Current:
         known = dict(self._items())
         if name is None and known:
             return next(reversed(known.values()))
-        node = self._program.by_name.get(self.position)
-        full = in_scope("" if node is None else node.scope, name, known)
+        full = in_scope("" if self._node is None else self._node.scope, name, known)
         if full is not None:
             return known[full]
         wanted = "an item" if name is None else f"the item of {name!r}"
@@ -267,7 +263,8 @@ class Current:
         )
 
     def _items(self) -> Iterator[tuple[str, Any]]:
-        if self._go:
+        node = self._node
+        if node is not None and node.go is not None and node.go.own_item is not None:
             yield self._go, self._arg
         for frame in self._frames:
             yield frame.statement, frame.item
@@ -278,7 +275,32 @@ def _is_loop(node: Node | None) -> bool:
     return node is not None and node.kind is ForEach
 
 
-CURRENT: ContextVar[Caller | Current | None] = ContextVar("flowstmt.current", default=None)
+class Saving:
+    """What ``CURRENT`` holds while the async shell saves: every step passes there, and next to no ``save`` asks."""
+
+    __slots__ = ("over", "run")
+
+    def __init__(self, run: Caller) -> None:
+        self.run = run
+        self.over = False
+
+    @property
+    def state(self) -> State:
+        """The run's."""
+        return self.run.state
+
+    @property
+    def kind(self) -> Kind:
+        """That of a call that is being made; once ``save`` has returned, what it left behind is in none."""
+        return "" if self.over else "save"
+
+    @property
+    def outer(self) -> Caller | Current | Saving | None:
+        """The call, of another run, from inside of which the driver was called."""
+        return self.run.outer
+
+
+CURRENT: ContextVar[Caller | Current | Saving | None] = ContextVar("flowstmt.current", default=None)
 
 
 def current() -> Current:
@@ -310,4 +332,4 @@ def current() -> Current:
             "current() is valid inside actions, handlers, setups, teardowns and save, while a driver calls them; "
             "not in conditions, and not in threads that these start"
         )
-    return Current(found)
+    return Current(found.run if isinstance(found, Saving) else found)

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from contextvars import Token
 from functools import partial
 from inspect import isawaitable, iscoroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Never, Protocol, Self, TypeAlias, TypeVar, overload
 
 from flowstmt.callback_round import Request, callback_round
 from flowstmt.core.state import CallbackRequest, CheckpointType, State, WorkflowStatus
-from flowstmt.current import CURRENT, Ask, Caller, Current
+from flowstmt.current import CURRENT, Ask, Caller, Current, Saving
 from flowstmt.errors import ConflictError, DefinitionError, FlowstmtError, StateError, StepError, a_kind_of, quoted
 from flowstmt.rounds import resume_rounds
 from flowstmt.run import Asks, Now, Run, Save
@@ -113,7 +114,25 @@ async def _run_async(asks: Asks, run: Run, invoke: Invoke | None) -> Any:
         call, arguments = next(asks)
         while True:
             try:
-                result = await (_perform(run, (call, arguments), invoke) if run.kind else call(*arguments))
+                if not run.kind:
+                    result = await call(*arguments)
+                else:
+                    # As in ``_perform``, spelt out where every step passes twice.
+                    current = None if run.kind == "save" else Current(run, call)
+                    inside = current or Saving(run)
+                    inner = CURRENT.set(inside)
+                    try:
+                        if invoke is None or current is None:
+                            result = call(*arguments)
+                        else:
+                            result = invoke(current, partial(_call_async, call, arguments))
+                        if result is not None and hasattr(type(result), "__await__"):
+                            result = await result
+                            if result is not None and hasattr(type(result), "__await__"):
+                                result = await _awaited(run, result, invoke)
+                    finally:
+                        inside.over = True
+                        _leave(inner)
             except BaseException as error:  # noqa: BLE001 handed on to the generator, which raises what it does not take
                 call, arguments = asks.throw(error)
             else:
@@ -138,15 +157,22 @@ async def _perform(caller: Caller, ask: Ask, invoke: Invoke | None) -> Any:
             result = invoke(current, partial(_call_async, call, arguments))
         if result is not None and hasattr(type(result), "__await__"):
             result = await result
-            if invoke is not None and hasattr(type(result), "__await__"):
-                # An ``invoke`` that called in a worker thread, say, hands on what is still to be awaited.
-                result = await result
-            if hasattr(type(result), "__await__"):
-                raise _refused(caller, result, "instead of awaiting it: was an await forgotten?")
+            if result is not None and hasattr(type(result), "__await__"):
+                result = await _awaited(caller, result, invoke)
         return result
     finally:
         current.over = True
         _leave(token)
+
+
+async def _awaited(caller: Caller, result: Any, invoke: Invoke | None) -> Any:
+    """What comes of a call whose result, awaited, gave one more thing to await."""
+    if invoke is not None:
+        # An ``invoke`` that called in a worker thread, say, hands on what is still to be awaited.
+        result = await result
+    if hasattr(type(result), "__await__"):
+        raise _refused(caller, result, "instead of awaiting it: was an await forgotten?")
+    return result
 
 
 async def _resume_beside(run: Run, max_steps: int, beside: Beside, invoke: Invoke | None) -> WorkflowStatus:
@@ -183,7 +209,7 @@ class _Done:
 def _call_async(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Call here, in whatever thread ``invoke`` chose; what comes back can be awaited, be the function async or not."""
     result = call(*arguments)
-    return result if isawaitable(result) else _Done(result)
+    return result if type(result) is CoroutineType or isawaitable(result) else _Done(result)
 
 
 def _take(state: State, owner: object) -> None:
@@ -212,7 +238,7 @@ def _refuse_inside(state: State) -> None:
     inside = CURRENT.get()
     while inside is not None:
         if inside.state is state and inside.kind and not (isinstance(inside, Current) and inside.over):
-            at = inside if isinstance(inside, Current) else Current(inside)
+            at = inside if isinstance(inside, Current) else Current(inside.run if isinstance(inside, Saving) else inside)
             raise _conflict(
                 state, f"from inside its own {at.kind} at {at.position!r}", "the driver that called it goes on with the run"
             )

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from flowstmt import (
     CallbackError,
     ConflictError,
+    Current,
     DefinitionError,
+    FlowstmtError,
     For,
     ForEach,
     Go,
@@ -1365,6 +1367,46 @@ def test_a_callback_from_inside_save_is_an_error_and_not_a_deadlock():
             await resume_async(flow, state, save)
 
     asyncio.run(main())
+
+
+def test_what_a_task_left_behind_by_a_save_calls_is_not_called_from_inside():
+    @dataclass
+    class Noted:
+        notes: int = 0
+
+        def definition(self):
+            return S(Go("o", Wait("ow", On("note", self.note))), Step("work", self.work), Wait("end", On("end")))
+
+        def note(self) -> None:
+            self.notes += 1
+
+        async def work(self) -> None:
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    told: list[Any] = []
+
+    async def main() -> None:
+        flow, state = Noted(), State.new("r", "Noted")
+
+        async def tell(checkpoint: Current) -> None:
+            await asyncio.sleep(0)
+            with pytest.raises(FlowstmtError, match=r"current\(\) is valid inside"):
+                current()
+            await handle_callback_async("note", flow, state)
+            told.append(checkpoint.kind)
+
+        async def save(kind: str) -> None:
+            if not tasks:
+                tasks.append(asyncio.create_task(tell(current())))
+
+        tasks: list[asyncio.Task[None]] = []
+        await resume_async(flow, state, save)
+        await tasks[0]
+        assert flow.notes == 1
+
+    asyncio.run(main())
+    assert told == ["save"]
 
 
 def test_what_a_task_left_behind_by_a_condition_calls_is_not_called_from_inside():
