@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import count, islice
 from threading import Lock, RLock
@@ -178,7 +178,7 @@ class MemoryStore:
                 run.placed = True
                 keys[run.queue_key] += 1
                 admissions.append(now)
-                self._set_due(run, now)
+                self._park(run, now)
                 admitted += 1
             if admitted:
                 self._bell.ring()
@@ -350,7 +350,7 @@ class MemoryStore:
             digest=new.digest,
             snapshot=bytes(new.snapshot),
             position=new.position,
-            start_at=new.start_at or now,
+            start_at=now if new.start_at is None else new.start_at.astimezone(UTC),
             created_at=now,
             updated_at=now,
             labels=dict(new.labels),
@@ -365,11 +365,10 @@ class MemoryStore:
         insort(self._by_age, (now, run.run_id))
         if run.single_flight is not None:
             self._in_flight[run.workflow, run.single_flight] = run.run_id
+        self._park(run, run.start_at)
         if new.worker is not None:
             run.owner, run.fence = new.worker, 1
             self._set_due(run, now + new.lease)
-        elif run.placed is None:
-            self._set_due(run, run.start_at)
         self._bell.ring()
         return Started(True)
 
@@ -377,9 +376,8 @@ class MemoryStore:
         run = self._runs.get(save.run_id)
         if run is None or run.fence != save.fence:
             return False
-        if run.owner is None:
-            # The lease was given up with a save of this revision: it is this one, which is handed in again.
-            return run.revision == save.revision
+        if run.owner is None or run.revision > save.revision:
+            return run.revision >= save.revision  # made before, and handed in once more
         run.snapshot, run.revision, run.updated_at = bytes(save.snapshot), save.revision, self._clock()
         run.attempts, run.error = 0, None
         for taken in save.taken:
@@ -407,12 +405,7 @@ class MemoryStore:
             self._give_up_key(run)
         if run.queue is not None:
             run.placed = None if over else _place(run, paused)
-        if run.placed is False:
-            self._set_due(run, None)
-        elif not paused and next(messages_of(run, MessageStatus.new), None) is not None:
-            self._set_due(run, self._clock())
-        else:
-            self._set_due(run, rest.wake_at)
+        self._park(run, rest.wake_at)
 
     def _set_back(self, setback: Setback) -> bool:
         run = self._runs.get(setback.run_id)
@@ -424,7 +417,7 @@ class MemoryStore:
         remember(run, setback.history)
         if setback.retry_at is None and run.finished_at is None:
             run.status, run.placed = WorkflowStatus.Paused, _place(run, paused=True)
-        self._set_due(run, None if run.placed is False else setback.retry_at)
+        self._park(run, setback.retry_at, knocked=setback.retry_at is not None)
         self._bell.ring()
         return True
 
@@ -441,7 +434,7 @@ class MemoryStore:
                 run.status, run.error = WorkflowStatus.Resuming, None
         if run.queue is not None and run.finished_at is None:
             run.placed = _place(run, paused=False)
-        self._set_due(run, None if run.placed is False else self._clock())
+        self._park(run, self._clock())
         self._bell.ring()
         return True
 
@@ -477,6 +470,8 @@ class MemoryStore:
         del self._mail[withdrawal.id], run.messages[withdrawal.id]
         if mail.message.key is not None:
             run.keys.discard(mail.message.key)
+        if run.owner is None and run.status != WorkflowStatus.Paused:
+            self._park(run, run.wake_at)
         return True
 
     # -- what writes have in common
@@ -485,6 +480,16 @@ class MemoryStore:
         run.due_at = due_at
         if due_at is not None:
             heappush(self._due.setdefault(run.workflow, []), (due_at, next(self._entries), run))
+
+    def _park(self, run: Run, wake_at: datetime | None, *, knocked: bool = True) -> None:
+        """Nobody owns it now: it is due at ``wake_at``, or at once if it has new messages."""
+        run.wake_at = None if wake_at is None else wake_at.astimezone(UTC)
+        if run.placed is False:
+            self._set_due(run, None)
+        elif knocked and run.status != WorkflowStatus.Paused and next(messages_of(run, MessageStatus.new), None) is not None:
+            self._set_due(run, self._clock())
+        else:
+            self._set_due(run, run.wake_at)
 
     def _leased(self, run: Run, worker: str, until: datetime) -> Claimed:
         run.owner, run.fence = worker, run.fence + 1

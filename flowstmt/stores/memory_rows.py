@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from flowstmt.core.state import WorkflowStatus
@@ -50,6 +50,8 @@ class Run:
     revision: int = 0
     attempts: int = 0
     due_at: datetime | None = None
+    wake_at: datetime | None = None
+    """When it would be due without its new messages."""
     finished_at: datetime | None = None
     owner: str | None = None
     fence: int = 0
@@ -127,7 +129,8 @@ def messages_of(run: Run, status: MessageStatus) -> Iterator[Message]:
 def remember(run: Run, rows: Sequence[HistoryRow]) -> None:
     """Keep attempts, each once."""
     for row in rows:
-        run.history.setdefault((row.revision, row.thread_id, row.attempt), row)
+        attempt = (row.revision, row.thread_id, row.attempt)
+        run.history.setdefault(attempt, replace(row, started_at=row.started_at.astimezone(UTC)))
 
 
 def is_after(query: RunQuery, created_at: datetime, run_id: str) -> bool:

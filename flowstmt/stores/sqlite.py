@@ -1,0 +1,480 @@
+"""Runs in a file of SQLite: nothing to install, and any number of processes of one machine may share it.
+
+One connection writes, behind a lock; another one reads; a third is for the actions of transactional steps, under the lock of
+the first, as SQLite has one writer at a time. The file is in WAL mode: readers and the writer don't wait for each other.
+SQLite has no clock of its own but the machine's, which all processes that can share the file go by.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+from heapq import nsmallest
+from threading import Lock, local
+from typing import Any, Literal, TypeAlias
+
+from flowstmt.errors import ConflictError, NotFoundError, StoreError, quoted, said
+from flowstmt.stores.bells import Bell
+from flowstmt.stores.named_sql import load_migrations, load_statements, prefix_checked
+from flowstmt.stores.protocol import (
+    Claimed,
+    Claims,
+    HistoryRow,
+    Message,
+    MessageStatus,
+    Outcome,
+    Published,
+    QueueLimits,
+    Renewal,
+    RunQuery,
+    Save,
+    StoredRun,
+    Taken,
+    Withdrawal,
+    Write,
+)
+from flowstmt.stores.sqlite_connections import CONTENT, StepConnection, connect, translated
+from flowstmt.stores.sqlite_joining import joined
+from flowstmt.stores.sqlite_rows import history_row, instant, leading, message, microseconds, page, published, span, stored
+from flowstmt.stores.sqlite_schema import check_schema, migrate_schema
+from flowstmt.stores.sqlite_writes import Writes
+
+__all__ = ["SQLiteStore"]
+
+_log = logging.getLogger("flowstmt.stores.sqlite")
+
+_LOOK = 0.05
+"""So often, in seconds, a thread that waits looks whether another process has written."""
+
+_Outcomes: TypeAlias = list[Outcome]  # `list` is a method of the store
+
+
+class SQLiteStore:
+    """Keeps runs in a file, which is made if it isn't there, and whose tables are brought up to date when it is opened.
+
+    ``synchronous="FULL"`` (default) waits for the disk at every commit: what was acknowledged survives a loss of power. With
+    ``"NORMAL"`` the last commits before a loss of power may be gone, though not those before the end of a process, and the
+    file stays whole; ``"OFF"`` may damage the file. ``busy_timeout`` is how many seconds a call waits while others write.
+    ``prefix`` begins the names of all tables. With ``migrate=False`` the tables must be up to date: run ``flowstmt migrate``.
+
+        store = SQLiteStore("orders.db")
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: Literal["EXTRA", "FULL", "NORMAL", "OFF"] = "FULL",
+        busy_timeout: float = 5.0,
+        prefix: str = "flowstmt_",
+        migrate: bool = True,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        name = os.fspath(path)
+        if not isinstance(name, str) or name in ("", ":memory:") or name.startswith("file:"):
+            raise StoreError(
+                f"SQLiteStore({quoted(path)}) needs the path of a file, which its connections share; for a store in memory use "
+                "MemoryStore()"
+            )
+        if synchronous not in ("EXTRA", "FULL", "NORMAL", "OFF"):
+            raise StoreError(f"synchronous={quoted(synchronous)} is none of EXTRA, FULL, NORMAL and OFF")
+        self.path = os.path.abspath(name)
+        self._synchronous = synchronous
+        self._busy_timeout = busy_timeout
+        self._migrates = migrate
+        self._prefix = prefix_checked(prefix)
+        names = {"prefix": self._prefix}
+        self._sql = load_statements("sqlite", names)
+        self._migrations = load_migrations("sqlite", names)
+        self._writes = Writes(self._sql)
+        self._clock = clock
+        self._bell = Bell()
+        self._seen = local()
+        self._write_lock = Lock()
+        self._read_lock = Lock()
+        self._open = False
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._stepper: StepConnection | None = None
+
+    def __repr__(self) -> str:
+        return f"SQLiteStore({self.path!r})"
+
+    def open(self) -> None:
+        """Get ready: migrate, or see whether the tables are those that this version of flowstmt knows."""
+        if self._migrates:
+            self.migrate()
+        else:
+            with self._exclusive(), translated(self.path):
+                check_schema(self._connected(), self._sql, self._migrations, self.path)
+        self._open = True
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._open = False
+        with self._exclusive():
+            self._drop_writer()
+        with self._read_lock:
+            self._drop_reader()
+        self._bell.ring()
+
+    def migrate(self) -> Sequence[str]:
+        """Bring the tables up to date; the names of the migrations done. Of several processes the first does it."""
+        with self._exclusive(), translated(self.path):
+            return migrate_schema(self._connected(), self._sql, self._migrations, self.path, self._now())
+
+    # -- the writing thread
+
+    def commit(self, writes: Sequence[Write]) -> _Outcomes:
+        """Make all writes durable in one transaction; the answer of each, in their order."""
+        with self._writing() as cursor:
+            outcomes = self._made(cursor, writes)
+        if any(type(write) is not Save or write.rest is not None or write.taken for write in writes):
+            self._bell.ring()
+        return outcomes
+
+    def _made(self, cursor: sqlite3.Cursor, writes: Sequence[Write]) -> _Outcomes:
+        """The writes inside a transaction; if one is refused for its content, all over again, and each for itself."""
+        now = self._now()
+        try:
+            return self._writes.write_all(cursor, writes, now)
+        except CONTENT:
+            cursor.execute("ROLLBACK")
+            cursor.execute("BEGIN IMMEDIATE")
+        outcomes: list[Outcome] = []
+        for write in writes:
+            cursor.execute("SAVEPOINT one")
+            try:
+                outcomes.append(self._writes.write(cursor, write, now))
+            except CONTENT as error:
+                cursor.execute("ROLLBACK TO one")
+                outcomes.append(_refused(write, error))
+            cursor.execute("RELEASE one")
+        return outcomes
+
+    def claim(self, worker: str, known: Mapping[str, int], lease: timedelta, limit: int) -> Claims:
+        """Lease up to ``limit`` due runs, the longest due first, of ``known`` workflows to a worker."""
+        now = self._now()
+        with self._steady() as cursor:
+            idle = not self._due(cursor, known, now, min(limit, 1))
+            if idle:
+                return Claims(instant(now), (), self._next_due(cursor, known, now))
+        with self._writing() as cursor:
+            due = self._due(cursor, known, now, limit)
+            runs = [self._leased(cursor, rowid, worker, now + span(lease)) for _, rowid in due]
+            next_due = instant(now) if len(due) == limit else self._next_due(cursor, known, now)
+        return Claims(instant(now), runs, next_due)
+
+    def claim_run(self, worker: str, run_id: str, lease: timedelta) -> Claims:
+        """Lease this run, due or not; ``runs`` is empty if there is a lease on it. Raises ``NotFoundError``."""
+        with self._writing() as cursor:
+            now = self._now()
+            row = cursor.execute(self._sql["claimable"], (run_id,)).fetchone()
+            if row is None:
+                raise NotFoundError(f"there is no run {run_id!r} in {self.path}")
+            rowid, owner, due_at = row
+            if owner is not None and due_at > now:
+                return Claims(instant(now), ())
+            return Claims(instant(now), (self._leased(cursor, rowid, worker, now + span(lease)),))
+
+    def _due(self, cursor: sqlite3.Cursor, known: Mapping[str, int], now: int, limit: int) -> Sequence[tuple[int, int]]:
+        sql = self._sql["due"]
+        found = [row for name, version in known.items() for row in cursor.execute(sql, (name, now, version, limit))]
+        return found if len(known) == 1 else nsmallest(limit, found)
+
+    def _next_due(self, cursor: sqlite3.Cursor, known: Mapping[str, int], now: int) -> datetime | None:
+        sql = self._sql["next_due"]
+        found = [row[0] for name, version in known.items() for row in cursor.execute(sql, (name, now, version))]
+        return instant(min(found)) if found else None
+
+    def _leased(self, cursor: sqlite3.Cursor, rowid: int, worker: str, until: int) -> Claimed:
+        cursor.execute(self._sql["claim"], (worker, until, rowid))
+        run_id, workflow, fence, attempts, snapshot = cursor.execute(self._sql["claimed"], (rowid,)).fetchone()
+        messages = [message(row) for row in cursor.execute(self._sql["unseen"], (run_id,))]
+        return Claimed(run_id, workflow, fence, attempts, snapshot, messages)
+
+    def renew(self, worker: str, leases: Mapping[str, int], lease: timedelta) -> Renewal:
+        """Renew leases; which are lost; and messages that are new, of all runs that the worker holds."""
+        with self._writing() if leases else self._steady() as cursor:
+            now = self._now()
+            until, lost = now + span(lease), []
+            for run_id, fence in leases.items():
+                if cursor.execute(self._sql["renew"], (until, run_id, fence, worker)).rowcount == 0:
+                    lost.append(run_id)
+            messages = [message(row) for row in cursor.execute(self._sql["mail"], (worker,))]
+        return Renewal(instant(now), lost, messages)
+
+    def admit(self, queue: QueueLimits, limit: int) -> int:
+        """Make queued runs due, as far as limits allow: highest priority first, then the oldest."""
+        with self._writing() as cursor:
+            admitted = self._writes.admit(cursor, queue, limit, self._now())
+        if admitted:
+            self._bell.ring()
+        return admitted
+
+    def purge(self, finished_before: datetime, limit: int) -> int:
+        """Delete up to ``limit`` runs that were over before an instant; how many there were."""
+        with self._writing() as cursor:
+            found = cursor.execute(self._sql["over_before"], (microseconds(finished_before), limit)).fetchall()
+            for row in found:
+                self._writes.delete(cursor, row)
+            return len(found)
+
+    def delete(self, run_id: str) -> bool:
+        """Delete a run; whether there was one. Raises ``ConflictError`` if somebody has a lease on it."""
+        with self._writing() as cursor:
+            row = cursor.execute(self._sql["ends_of_life"], (run_id,)).fetchone()
+            if row is None:
+                return False
+            if row[3] is not None and row[4] > self._now():
+                raise ConflictError(f"run {run_id!r} can't be deleted: worker {row[3]!r} moves it; cancel or pause it first")
+            self._writes.delete(cursor, row)
+            return True
+
+    # -- the reading thread
+
+    def get(self, run_id: str) -> StoredRun | None:
+        """A run with its snapshot."""
+        rows = self._read("get", (run_id,))
+        return stored(rows[0]) if rows else None
+
+    def list(self, query: RunQuery) -> Sequence[StoredRun]:
+        """Runs without their snapshots, newest first."""
+        return [stored(row) for row in self._read(leading(query), page(query))]
+
+    def history(self, run_id: str, after: int, limit: int) -> Sequence[HistoryRow]:
+        """Attempts at steps, oldest first; those beyond the first ``after``."""
+        return [history_row(row) for row in self._read("history", (run_id, after, limit))]
+
+    def published(self, run_id: str, after: int, limit: int) -> Sequence[Published]:
+        """What was published, in order; those whose number is greater than ``after``."""
+        return [published(row) for row in self._read("published", (run_id, after, limit))]
+
+    def answers(self, message_ids: Sequence[str]) -> Mapping[str, Taken]:
+        """The answers of messages that are done or dead."""
+        rows = [row for message_id in message_ids for row in self._read("answer", (message_id,))]
+        return {row[0]: Taken(row[0], MessageStatus(row[1]), row[2]) for row in rows}
+
+    def messages(self, run_id: str, status: MessageStatus, limit: int) -> Sequence[Message]:
+        """Messages of a run, in the order in which they came."""
+        return [message(row) for row in self._read("messages", (run_id, status, limit))]
+
+    def now(self) -> datetime:
+        """The machine's clock."""
+        return instant(self._now())
+
+    # -- any thread
+
+    def wait(self, seconds: float) -> None:
+        """Return when there may be something new, or time is over.
+
+        What this store wrote is heard at once, what other processes and connections did within a twentieth of a second.
+        """
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and not self._bell.wait(min(left, _LOOK)):
+            version, seen = self._version(), getattr(self._seen, "version", None)
+            if version is None:
+                continue
+            self._seen.version = version
+            if seen is not None and seen != version:
+                return
+
+    def wake(self) -> None:
+        """Let those that wait return."""
+        self._bell.ring()
+
+    def transaction(self) -> AbstractContextManager[SQLiteTransaction]:
+        """A transaction for the action of one step. Nothing else can be written until it ends: keep such actions short."""
+        return self._transaction()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[SQLiteTransaction]:
+        with self._exclusive():
+            self._check_open()
+            with translated(self.path):
+                connection = self._stepping()
+                cursor = sqlite3.Connection.cursor(connection)
+                cursor.execute("BEGIN IMMEDIATE")
+            transaction = SQLiteTransaction(connection, cursor, self._writes, self._now, self.path)
+            try:
+                yield transaction
+            finally:
+                if not self._left(connection, cursor):
+                    self._stepper = None
+        if transaction.news:
+            self._bell.ring()
+
+    def _left(self, connection: StepConnection, cursor: sqlite3.Cursor) -> bool:
+        """Roll back what was not committed; whether the connection can serve another step."""
+        try:
+            if connection.in_transaction:
+                cursor.execute("ROLLBACK")
+            connection.give_back()
+            cursor.close()
+        except sqlite3.Error as error:
+            _log.warning("the connection of a step to %s is closed, as it can't roll back: %s", self.path, said(error))
+            connection.close()
+            return False
+        return True
+
+    def join(self, connection: Any, writes: Sequence[Write]) -> Any:
+        """Make ``NewRun`` and ``Message`` writes in the caller's own transaction; their answers.
+
+        ``connection`` is one of ``sqlite3`` to the same file, or a connection or session of SQLAlchemy; for an asynchronous one
+        the answers have to be awaited. Nothing is visible until the caller commits, and until then nobody else can write.
+        """
+        return joined(connection, self._writes, writes, self._now(), self.path)
+
+    # -- connections
+
+    def _now(self) -> int:
+        return time.time_ns() // 1000 if self._clock is None else microseconds(self._clock())
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise StoreError(f"{self!r} is not open: call open() first, or use it through an Engine")
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """The lock of those that write, which a step's transaction holds from its beginning to its end."""
+        if not self._write_lock.acquire(timeout=self._busy_timeout):
+            raise StoreError(
+                f"the database {self.path} can't be written to: another thread of this process has been in a transaction for "
+                f"{self._busy_timeout:g} s; keep the actions of transactional steps short, and see that they wait for nothing "
+                "that the engine has to save first",
+                retry=True,
+            )
+        try:
+            yield
+        finally:
+            self._write_lock.release()
+
+    @contextmanager
+    def _steady(self) -> Iterator[sqlite3.Cursor]:
+        """The writing connection without a transaction."""
+        with self._exclusive():
+            self._check_open()
+            with translated(self.path), self._dropped_on_error():
+                yield self._connected().cursor()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Cursor]:
+        """A transaction, which is committed unless something is raised."""
+        with self._exclusive():
+            self._check_open()
+            with translated(self.path), self._dropped_on_error():
+                connection = self._connected()
+                cursor = connection.cursor()
+                cursor.execute("BEGIN IMMEDIATE")
+                try:
+                    yield cursor
+                    cursor.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        cursor.execute("ROLLBACK")
+                    raise
+
+    @contextmanager
+    def _dropped_on_error(self) -> Iterator[None]:
+        """After an error of the database the next call makes a new connection: what state this one is in is not known."""
+        try:
+            yield
+        except sqlite3.Error:
+            self._drop_writer()
+            raise
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._writer is None:
+            self._writer = connect(self.path, busy_timeout=self._busy_timeout, synchronous=self._synchronous)
+        return self._writer
+
+    def _stepping(self) -> StepConnection:
+        if self._stepper is None:
+            self._stepper = connect(
+                self.path, busy_timeout=self._busy_timeout, synchronous=self._synchronous, factory=StepConnection
+            )
+        self._stepper.lent = True
+        return self._stepper
+
+    def _drop_writer(self) -> None:
+        for connection in (self._writer, self._stepper):
+            if connection is not None:
+                connection.close()
+        self._writer = self._stepper = None
+
+    def _read(self, name: str, parameters: Any) -> Sequence[Any]:
+        self._check_open()
+        with self._read_lock, translated(self.path):
+            try:
+                if self._reader is None:
+                    self._reader = connect(self.path, busy_timeout=self._busy_timeout, synchronous=self._synchronous)
+                return self._reader.execute(self._sql[name], parameters).fetchall()
+            except sqlite3.Error:
+                self._drop_reader()
+                raise
+
+    def _drop_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
+
+    def _version(self) -> int | None:
+        """What changes when another connection commits; None while it can't be asked."""
+        if not self._write_lock.acquire(blocking=False):
+            return None
+        try:
+            if self._writer is None:
+                return None
+            return int(self._writer.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            _log.debug("whether %s has changed can't be told: %s", self.path, said(error))  # the next write will say it aloud
+            return None
+        finally:
+            self._write_lock.release()
+
+
+class SQLiteTransaction:
+    """The transaction of one step."""
+
+    def __init__(
+        self, connection: StepConnection, cursor: sqlite3.Cursor, writes: Writes, now: Callable[[], int], path: str
+    ) -> None:
+        self.connection = connection
+        self.news = False
+        self._cursor = cursor
+        self._writes = writes
+        self._now = now
+        self._path = path
+
+    def commit(self, save: Save) -> bool:
+        """Commit what was written, with the checkpoint; ``False``, and nothing is committed, if the lease is lost."""
+        if not self.connection.in_transaction:
+            raise StoreError(
+                f"the action of run {save.run_id!r} has ended its transaction itself, with COMMIT or ROLLBACK: what it wrote "
+                "is not committed together with its checkpoint; take those out of it"
+            )
+        self.connection.text_factory = str
+        with translated(self._path):
+            if not self._writes.leased(self._cursor, save):
+                self._cursor.execute("ROLLBACK")
+                return False
+            try:
+                self._writes.save(self._cursor, save, self._now())
+            except CONTENT as error:
+                raise _refused(save, error) from error
+            self._cursor.execute("COMMIT")
+        self.news = bool(save.rest or save.taken or save.messages or save.children)
+        return True
+
+
+def _refused(write: Write, error: Exception) -> StoreError:
+    """What a write is answered that the database can't keep."""
+    subject = f"of run {write.run_id!r}" if not isinstance(write, Withdrawal) else f"of message {write.id!r}"
+    refusal = StoreError(f"the {type(write).__name__} {subject} can't be written: {said(error)}")
+    refusal.__cause__ = error
+    return refusal

@@ -1,0 +1,156 @@
+"""Connections to a file of SQLite: how they are opened, what their errors mean, and the one that a step gets."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, Self
+from weakref import WeakSet
+
+from flowstmt.errors import StoreError, said
+
+__all__ = ["CONTENT", "StepConnection", "connect", "translated"]
+
+CONTENT = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    AttributeError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+"""What a write raises because of what is in it: the database itself is well."""
+
+_PASSING = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""What may pass, or be mended, while the process runs."""
+
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: "another process or connection is in a write transaction; keep those short",
+    sqlite3.SQLITE_CANTOPEN: "see whether its folder is there and may be written to",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: restore a backup",
+    sqlite3.SQLITE_FULL: "make room on the disk",
+    sqlite3.SQLITE_IOERR: "see what the system's log says of the disk",
+    sqlite3.SQLITE_NOTADB: "the file is not a database of SQLite",
+    sqlite3.SQLITE_READONLY: "the file, or its folder, may not be written to",
+}
+
+
+def connect(path: str, *, busy_timeout: float, synchronous: str, factory: type[sqlite3.Connection] = sqlite3.Connection) -> Any:
+    """A connection in WAL mode that commits when it is told to, and may be used by one thread after the other."""
+    connection = sqlite3.connect(
+        path, timeout=busy_timeout, isolation_level=None, check_same_thread=False, cached_statements=256, factory=factory
+    )
+    try:
+        _use_wal(connection, path, busy_timeout)
+        connection.execute(f"PRAGMA synchronous = {synchronous}")  # one of a few words
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_wal(connection: sqlite3.Connection, path: str, busy_timeout: float) -> None:
+    """Several processes may do this at once: SQLite doesn't wait for its lock here, whatever the timeout."""
+    deadline = time.monotonic() + busy_timeout
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            break
+    if mode != "wal":
+        raise StoreError(
+            f"{path} can't be put into WAL mode (it stays in {mode!r}): SQLiteStore needs a file on a local disk that can be "
+            "shared by memory; a network file system can't"
+        )
+
+
+@contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Errors of the driver inside are raised as ``StoreError``, which says whether to try again."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = _code(error)
+        advice = _ADVICE.get(code)
+        raise StoreError(
+            f"the database {path} can't be used: {said(error)}" + (f"; {advice}" if advice else ""), retry=code in _PASSING
+        ) from error
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary code; of a wrong use of the driver there is none."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two paths are one file."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+class StepConnection(sqlite3.Connection):
+    """What the action of a transactional step writes with. The engine commits it, so the action can't.
+
+    Outside of a step it refuses everything: who keeps it would write into the transaction of another step.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.lent = True
+        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
+
+    def give_back(self) -> None:
+        """The step is over. Cursors are closed: an open one would hold on to what the database was."""
+        for cursor in list(self._cursors):
+            cursor.close()
+        self.row_factory, self.text_factory = None, str
+        self.lent = False
+
+    def cursor(self, factory: Any = sqlite3.Cursor) -> Any:
+        """A cursor, while the step lasts."""
+        if not self.lent:
+            raise StoreError("this connection was that of a step which is over; take current().connection anew in each action")
+        cursor = super().cursor(factory)
+        self._cursors.add(cursor)
+        return cursor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:  # type: ignore[override]  # never swallows
+        """``with connection:`` commits elsewhere; here the step's end does."""
+
+    def commit(self) -> NoReturn:
+        """Refused."""
+        raise StoreError("an action can't commit: what it wrote is committed together with its step's checkpoint")
+
+    def rollback(self) -> NoReturn:
+        """Refused."""
+        raise StoreError("an action can't roll back: let it raise, and what it wrote is gone")
+
+    def executescript(self, sql_script: str, /) -> NoReturn:
+        """Refused, as it commits first."""
+        raise StoreError("executescript would commit what the action has written so far; use execute for each statement")

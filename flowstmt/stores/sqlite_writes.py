@@ -1,0 +1,274 @@
+"""Writes on an open transaction of SQLite: what each of them does to the tables, and what it is answered.
+
+Whoever calls holds the database's one write lock (``BEGIN IMMEDIATE``), so what was read stays true until the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import orjson
+
+from flowstmt.core.state import WorkflowStatus
+from flowstmt.stores.protocol import (
+    HistoryRow,
+    Message,
+    NewRun,
+    Outcome,
+    Posted,
+    Publication,
+    QueueLimits,
+    Release,
+    Rest,
+    Save,
+    Setback,
+    Started,
+    Withdrawal,
+    Write,
+)
+from flowstmt.stores.sqlite_rows import labels_json, microseconds, span, stored
+
+__all__ = ["Cursor", "Writes"]
+
+_OVER = frozenset({WorkflowStatus.Finished, WorkflowStatus.Failed, WorkflowStatus.Cancelled})
+
+
+class Cursor(Protocol):
+    """What is needed of a cursor: those of ``sqlite3`` have it, and those that SQLAlchemy puts before an async driver."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement changed."""
+
+    def execute(self, sql: str, parameters: Any = ..., /) -> object:
+        """Run one statement."""
+
+    def fetchone(self) -> Any:
+        """A row of what the last statement found."""
+
+    def fetchall(self) -> list[Any]:
+        """All of them."""
+
+
+class Writes:
+    """The statements of one store."""
+
+    def __init__(self, sql: Mapping[str, str]) -> None:
+        self._sql = sql
+        self._save_sql = sql["save"]
+
+    def write_all(self, cursor: Cursor, writes: Sequence[Write], now: int) -> list[Outcome]:
+        """Make all, in their order. A plain checkpoint is one statement: this loop is what every step of every run costs."""
+        outcomes: list[Outcome] = []
+        save_sql, execute = self._save_sql, cursor.execute
+        for write in writes:
+            if (
+                type(write) is Save
+                and write.rest is None
+                and not (write.taken or write.history or write.children or write.messages)
+            ):
+                execute(save_sql, (write.snapshot, write.revision, now, write.run_id, write.fence))
+                outcomes.append(cursor.rowcount == 1 or self._was_saved(cursor, write))
+            else:
+                outcomes.append(self.write(cursor, write, now))
+        return outcomes
+
+    def write(self, cursor: Cursor, write: Write, now: int) -> Outcome:
+        """Make one."""
+        match write:
+            case Save():
+                return self.save(cursor, write, now)
+            case NewRun():
+                return self._start(cursor, write, now)
+            case Message():
+                return self._post(cursor, write, now)
+            case Setback():
+                return self._set_back(cursor, write, now)
+            case Release(run_id=run_id, fence=None):
+                cursor.execute(self._sql["release"], {"run_id": run_id, "now": now})
+                return cursor.rowcount == 1
+            case Release(run_id=run_id, fence=fence):
+                cursor.execute(self._sql["give_up"], {"run_id": run_id, "fence": fence, "now": now})
+                return cursor.rowcount == 1
+            case Publication():
+                cursor.execute(self._sql["publish"], (write.run_id, now, write.body))
+                return cursor.rowcount == 1
+            case Withdrawal():
+                return self._withdraw(cursor, write)
+        raise TypeError(f"a {type(write).__name__} is not a write")
+
+    def save(self, cursor: Cursor, save: Save, now: int) -> bool:
+        """A checkpoint with all that belongs to it."""
+        cursor.execute(self._sql["lease"], (save.run_id, save.fence))
+        row = cursor.fetchone()
+        if row is None or not row[0] or row[1] > save.revision:
+            return row is not None and row[1] >= save.revision  # made before, and handed in once more
+        for taken in save.taken:
+            cursor.execute(self._sql["take"], (taken.status, taken.answer, taken.id, save.run_id))
+        for child in save.children:
+            self._start(cursor, child, now)
+        for message in save.messages:
+            self._post(cursor, message, now)
+        self._remember(cursor, save.run_id, save.history)
+        if save.rest is None:
+            cursor.execute(self._save_sql, (save.snapshot, save.revision, now, save.run_id, save.fence))
+        else:
+            self._rest(cursor, save, save.rest, now)
+        return True
+
+    def leased(self, cursor: Cursor, save: Save) -> bool:
+        """Whether the lease that a checkpoint needs is still held."""
+        cursor.execute(self._sql["lease"], (save.run_id, save.fence))
+        row = cursor.fetchone()
+        return row is not None and bool(row[0])
+
+    def _was_saved(self, cursor: Cursor, save: Save) -> bool:
+        """Whether a checkpoint that changed nothing was made before, under the lease that it names."""
+        cursor.execute(self._sql["lease"], (save.run_id, save.fence))
+        row = cursor.fetchone()
+        return row is not None and row[1] >= save.revision
+
+    def _rest(self, cursor: Cursor, save: Save, rest: Rest, now: int) -> None:
+        cursor.execute(
+            self._sql["save_at_rest"],
+            {
+                "run_id": save.run_id,
+                "snapshot": save.snapshot,
+                "revision": save.revision,
+                "now": now,
+                "error": rest.error,
+                "status": rest.status,
+                "position": rest.position,
+                "over": rest.status in _OVER,
+                "wake_at": None if rest.wake_at is None else microseconds(rest.wake_at),
+            },
+        )
+
+    def _start(self, cursor: Cursor, new: NewRun, now: int) -> Started:
+        start_at = now if new.start_at is None else microseconds(new.start_at)
+        owned = new.worker is not None
+        due_at = now + span(new.lease) if owned else start_at if new.queue is None else None
+        cursor.execute(
+            self._sql["start"],
+            (
+                new.run_id,
+                new.workflow,
+                new.version,
+                new.position,
+                int(owned),
+                new.worker,
+                due_at,
+                start_at,
+                start_at,
+                now,
+                now,
+                new.single_flight,
+                new.parent,
+                new.queue,
+                new.queue_key,
+                new.priority,
+                None if new.queue is None else int(owned),
+                new.digest,
+                labels_json(new.labels),
+                new.snapshot,
+            ),
+        )
+        if cursor.rowcount == 1:
+            for name, value in new.labels.items():
+                cursor.execute(self._sql["label"], (name, value, now, new.run_id))
+            return Started(True)
+        cursor.execute(self._sql["get"], (new.run_id,))
+        if (row := cursor.fetchone()) is not None:
+            return Started(False, stored(row))
+        cursor.execute(self._sql["get_in_flight"], (new.workflow, new.single_flight))
+        return Started(False, stored(cursor.fetchone()), in_flight=True)
+
+    def _post(self, cursor: Cursor, message: Message, now: int) -> Posted:
+        cursor.execute(self._sql["post"], (message.id, message.kind, message.key, message.body, now, message.run_id))
+        if cursor.rowcount == 1:
+            cursor.execute(self._sql["knock"], (now, message.run_id))
+            return Posted.posted
+        cursor.execute(self._sql["why_not_posted"], (message.id, message.run_id, message.key))
+        row = cursor.fetchone()
+        if row is None:
+            return Posted.unknown
+        return Posted.duplicate if row[0] else Posted.over
+
+    def _withdraw(self, cursor: Cursor, withdrawal: Withdrawal) -> bool:
+        cursor.execute(self._sql["find_message"], (withdrawal.id,))
+        row = cursor.fetchone()
+        if row is None:
+            return True  # withdrawn before, and handed in once more
+        if row[1]:
+            cursor.execute(self._sql["withdraw"], (withdrawal.id,))
+            cursor.execute(self._sql["go_back_to_sleep"], (row[0],))
+        return bool(row[1])
+
+    def _set_back(self, cursor: Cursor, setback: Setback, now: int) -> bool:
+        cursor.execute(self._sql["lease"], (setback.run_id, setback.fence))
+        row = cursor.fetchone()
+        if row is None or not row[0]:
+            return row is not None and row[2] == setback.attempts
+        retry_at = None if setback.retry_at is None else microseconds(setback.retry_at)
+        values = {"run_id": setback.run_id, "attempts": setback.attempts, "error": setback.error, "retry_at": retry_at}
+        cursor.execute(self._sql["set_back"], {**values, "now": now})
+        self._remember(cursor, setback.run_id, setback.history)
+        return True
+
+    def _remember(self, cursor: Cursor, run_id: str, rows: Sequence[HistoryRow]) -> None:
+        for row in rows:
+            attempt = (row.revision, row.thread_id, row.attempt, row.position)
+            cursor.execute(
+                self._sql["remember"], (run_id, *attempt, microseconds(row.started_at), span(row.duration), row.error)
+            )
+
+    # -- queues
+
+    def admit(self, cursor: Cursor, queue: QueueLimits, limit: int, now: int) -> int:
+        """Let runs in, as far as limits allow."""
+        free = limit
+        if queue.concurrency is not None:
+            free = min(free, queue.concurrency - self._count(cursor, "places", (queue.name,)))
+        if queue.rate is not None:
+            most, per = queue.rate
+            cursor.execute(self._sql["forget_admissions"], (queue.name, now - span(per)))
+            free = min(free, most - self._count(cursor, "admitted_since", (queue.name, now - span(per))))
+        admitted = 0
+        counted: dict[str, int] = {}
+        while admitted < free:
+            asked = {"queue": queue.name, "now": now, "per_key": queue.per_key_concurrency, "limit": free - admitted}
+            cursor.execute(self._sql["waiting"], asked)
+            found = cursor.fetchall()
+            let_in = [rowid for rowid, key in found if self._has_room(cursor, queue, key, counted)]
+            for rowid in let_in:
+                cursor.execute(self._sql["admit"], (now, rowid))
+                if queue.rate is not None:
+                    cursor.execute(self._sql["note_admission"], (queue.name, now))
+            admitted += len(let_in)
+            if len(let_in) == len(found):
+                break  # nobody was passed over whose place another could have
+        return admitted
+
+    def _has_room(self, cursor: Cursor, queue: QueueLimits, key: str | None, counted: dict[str, int]) -> bool:
+        """Whether there is room for one more of a key; if so, it is taken."""
+        if queue.per_key_concurrency is None or key is None:
+            return True
+        if key not in counted:
+            counted[key] = self._count(cursor, "places_of_key", (queue.name, key))
+        counted[key] += 1
+        return counted[key] <= queue.per_key_concurrency
+
+    # -- the end of runs
+
+    def delete(self, cursor: Cursor, row: Sequence[Any]) -> None:
+        """Delete a run, told by a row of ``ends_of_life``, with all that belongs to it."""
+        run_id, created_at, labels = row[:3]
+        for name, value in orjson.loads(labels).items():
+            cursor.execute(self._sql["delete_label"], (name, value, created_at, run_id))
+        for table in ("inbox", "history", "published", "run"):
+            cursor.execute(self._sql[f"delete_{table}"], (run_id,))
+
+    def _count(self, cursor: Cursor, name: str, parameters: tuple[Any, ...]) -> int:
+        cursor.execute(self._sql[name], parameters)
+        return int(cursor.fetchone()[0])
