@@ -101,6 +101,8 @@ class SQLiteStore:
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._stepper: StepConnection | None = None
+        self._cursor: sqlite3.Cursor | None = None
+        self._writing = _Writing(self)
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r})"
@@ -132,7 +134,7 @@ class SQLiteStore:
 
     def commit(self, writes: Sequence[Write]) -> _Outcomes:
         """Make all writes durable in one transaction; the answer of each, in their order."""
-        with self._writing() as cursor:
+        with self._writing as cursor:
             outcomes = self._made(cursor, writes)
         if any(type(write) is not Save or write.rest is not None or write.taken for write in writes):
             self._bell.ring()
@@ -164,7 +166,7 @@ class SQLiteStore:
             idle = not self._due(cursor, known, now, min(limit, 1))
             if idle:
                 return Claims(instant(now), (), self._next_due(cursor, known, now))
-        with self._writing() as cursor:
+        with self._writing as cursor:
             due = self._due(cursor, known, now, limit)
             runs = [self._leased(cursor, rowid, worker, now + span(lease)) for _, rowid in due]
             next_due = instant(now) if len(due) == limit else self._next_due(cursor, known, now)
@@ -172,7 +174,7 @@ class SQLiteStore:
 
     def claim_run(self, worker: str, run_id: str, lease: timedelta) -> Claims:
         """Lease this run, due or not; ``runs`` is empty if there is a lease on it. Raises ``NotFoundError``."""
-        with self._writing() as cursor:
+        with self._writing as cursor:
             now = self._now()
             row = cursor.execute(self._sql["claimable"], (run_id,)).fetchone()
             if row is None:
@@ -200,7 +202,7 @@ class SQLiteStore:
 
     def renew(self, worker: str, leases: Mapping[str, int], lease: timedelta) -> Renewal:
         """Renew leases; which are lost; and messages that are new, of all runs that the worker holds."""
-        with self._writing() if leases else self._steady() as cursor:
+        with self._writing if leases else self._steady() as cursor:
             now = self._now()
             until, lost = now + span(lease), []
             for run_id, fence in leases.items():
@@ -211,7 +213,7 @@ class SQLiteStore:
 
     def admit(self, queue: QueueLimits, limit: int) -> int:
         """Make queued runs due, as far as limits allow: highest priority first, then the oldest."""
-        with self._writing() as cursor:
+        with self._writing as cursor:
             admitted = self._writes.admit(cursor, queue, limit, self._now())
         if admitted:
             self._bell.ring()
@@ -219,7 +221,7 @@ class SQLiteStore:
 
     def purge(self, finished_before: datetime, limit: int) -> int:
         """Delete up to ``limit`` runs that were over before an instant; how many there were."""
-        with self._writing() as cursor:
+        with self._writing as cursor:
             found = cursor.execute(self._sql["over_before"], (microseconds(finished_before), limit)).fetchall()
             for row in found:
                 self._writes.delete(cursor, row)
@@ -227,7 +229,7 @@ class SQLiteStore:
 
     def delete(self, run_id: str) -> bool:
         """Delete a run; whether there was one. Raises ``ConflictError`` if somebody has a lease on it."""
-        with self._writing() as cursor:
+        with self._writing as cursor:
             row = cursor.execute(self._sql["ends_of_life"], (run_id,)).fetchone()
             if row is None:
                 return False
@@ -342,6 +344,13 @@ class SQLiteStore:
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
         """The lock of those that write, which a step's transaction holds from its beginning to its end."""
+        self._lock()
+        try:
+            yield
+        finally:
+            self._write_lock.release()
+
+    def _lock(self) -> None:
         if not self._write_lock.acquire(timeout=self._busy_timeout):
             raise StoreError(
                 f"the database {self.path} can't be written to: another thread of this process has been in a transaction for "
@@ -349,44 +358,23 @@ class SQLiteStore:
                 "that the engine has to save first",
                 retry=True,
             )
-        try:
-            yield
-        finally:
-            self._write_lock.release()
 
     @contextmanager
     def _steady(self) -> Iterator[sqlite3.Cursor]:
         """The writing connection without a transaction."""
         with self._exclusive():
             self._check_open()
-            with translated(self.path), self._dropped_on_error():
-                yield self._connected().cursor()
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Cursor]:
-        """A transaction, which is committed unless something is raised."""
-        with self._exclusive():
-            self._check_open()
-            with translated(self.path), self._dropped_on_error():
-                connection = self._connected()
-                cursor = connection.cursor()
-                cursor.execute("BEGIN IMMEDIATE")
+            with translated(self.path):
                 try:
-                    yield cursor
-                    cursor.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        cursor.execute("ROLLBACK")
+                    yield self._cursor_of_writer()
+                except sqlite3.Error:
+                    self._drop_writer()
                     raise
 
-    @contextmanager
-    def _dropped_on_error(self) -> Iterator[None]:
-        """After an error of the database the next call makes a new connection: what state this one is in is not known."""
-        try:
-            yield
-        except sqlite3.Error:
-            self._drop_writer()
-            raise
+    def _cursor_of_writer(self) -> sqlite3.Cursor:
+        if self._cursor is None:
+            self._cursor = self._connected().cursor()
+        return self._cursor
 
     def _connected(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -405,7 +393,7 @@ class SQLiteStore:
         for connection in (self._writer, self._stepper):
             if connection is not None:
                 connection.close()
-        self._writer = self._stepper = None
+        self._writer = self._stepper = self._cursor = None
 
     def _read(self, name: str, parameters: Any) -> Sequence[Any]:
         self._check_open()
@@ -436,6 +424,55 @@ class SQLiteStore:
             return None
         finally:
             self._write_lock.release()
+
+
+class _Writing:
+    """A transaction of the writing connection, which is committed unless something is raised.
+
+    After an error of the database the next call makes a new connection: what state this one is in is not known. One object
+    for all, and no generator: every checkpoint comes through here.
+    """
+
+    def __init__(self, store: SQLiteStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> sqlite3.Cursor:
+        store = self._store
+        store._lock()
+        try:
+            store._check_open()
+            cursor = store._cursor_of_writer()
+            cursor.execute("BEGIN IMMEDIATE")
+        except BaseException as error:
+            self._leave(error)
+            raise
+        return cursor
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        store = self._store
+        if error is None:
+            assert store._cursor is not None
+            try:
+                store._cursor.execute("COMMIT")
+            except BaseException as failure:
+                self._leave(failure)
+                raise
+            store._write_lock.release()
+        else:
+            self._leave(error)
+
+    def _leave(self, error: BaseException) -> None:
+        """Roll back, and raise the driver's errors as those of a store."""
+        store = self._store
+        try:
+            with translated(store.path):
+                if isinstance(error, sqlite3.Error):
+                    store._drop_writer()
+                    raise error
+                if store._writer is not None and store._writer.in_transaction:
+                    store._writer.rollback()
+        finally:
+            store._write_lock.release()
 
 
 class SQLiteTransaction:
