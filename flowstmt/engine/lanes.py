@@ -87,11 +87,13 @@ class Lane:
         self._thread = threading.Thread(target=self._serve, name=f"flowstmt {self._name}", daemon=True)
         self._thread.start()
 
-    async def stop(self, seconds: float) -> None:
-        """Do what is in the queue, then end. After so many seconds nothing is tried again; what is left fails."""
+    async def stop(self, seconds: float, last: Callable[[], None] | None = None) -> None:
+        """Do what is in the queue, then ``last``, and end. After so many seconds nothing is tried again; what is left fails."""
         if self._ended is None or self._closed:
             return
         self._closed = True
+        if last is not None:
+            self._queue.put(_Call(last, (), _complain))
         self._queue.put(None)
         await asyncio.wait([self._ended], timeout=seconds)
         self._closing.set()
@@ -253,6 +255,11 @@ def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
+
+
+def _complain(outcome: Any) -> None:
+    if isinstance(outcome, Exception):
+        logger.warning("the store could not be closed: %s", said(outcome))
 
 
 def _finish(ended: asyncio.Future[None]) -> None:

@@ -54,6 +54,7 @@ class Worker:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._movers: dict[str, Mover] = {}
+        self._reserved = 0
         self._news = asyncio.Event()
         self._next_due: datetime | None = None
         self._more = False
@@ -65,15 +66,22 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
-        """Begin. The store is open by then, and the lanes are there. Raises what the store can't do."""
+        """Open the store, and begin. Raises what the store can't do."""
+        around = self._around
         self._loop = asyncio.get_running_loop()
-        await self._around.writes.call(self._read_clock)
+        around.writes.start()
+        around.reads.start()
+        try:
+            await around.writes.call(self._open)
+        except BaseException:
+            await self._close()
+            raise
         self._task = self._loop.create_task(self._look_after(), name="flowstmt worker")
         self._deaf = self._loop.create_future()
         threading.Thread(target=self._listen, name="flowstmt worker, listening", daemon=True).start()
 
     async def stop(self) -> None:
-        """Let runs get to their next checkpoint, and give them all back.
+        """Let runs get to their next checkpoint, give them all back, and close the store.
 
         After ``shutdown_timeout`` actions are cancelled, and threads left alone.
         """
@@ -93,6 +101,14 @@ class Worker:
             await asyncio.wait([self._task], timeout=_LAST_GRACE)
         self._around.store.wake()
         await asyncio.wait([self._deaf], timeout=_LAST_GRACE)
+        await self._close()
+
+    async def _close(self) -> None:
+        around = self._around
+        around.threads.close()
+        await around.reads.stop(_LAST_GRACE)
+        # In its own thread, as the last thing that happens there: a store that does not let go must not hold the process.
+        await around.writes.stop(_LAST_GRACE, around.store.close)
 
     async def _wait_for_movers(self, seconds: float) -> None:
         ends = [mover.ended for mover in self._movers.values()]
@@ -101,7 +117,8 @@ class Worker:
 
     # --- for who has something for a run ---
 
-    def count(self) -> int:
+    @property
+    def held_runs(self) -> int:
         """How many runs are in this process."""
         return len(self._movers)
 
@@ -114,9 +131,21 @@ class Worker:
         """Whether one more run could be moved here."""
         return self._around.settings.worker and not self._stopping and self._room() > 0
 
+    def reserve(self) -> bool:
+        """Whether there is a place for one more run; it is kept until ``adopt`` or ``unreserve``."""
+        if not self.has_room():
+            return False
+        self._reserved += 1
+        return True
+
+    def unreserve(self) -> None:
+        """Nothing has come of it."""
+        self._reserved -= 1
+
     def adopt(self, claimed: Claimed) -> Mover:
-        """Move a run that was born with this worker's lease; one for which there is no place any more is given back."""
-        return self._begin(claimed, goes_on=self.has_room())
+        """Move a run that was born with this worker's lease, in a place that was reserved."""
+        self._reserved -= 1
+        return self._begin(claimed, goes_on=True)
 
     async def take(self, run_id: str) -> Mover | None:
         """Get the lease of a run, and its mover; None if another worker has it. Raises ``NotFoundError``."""
@@ -155,7 +184,7 @@ class Worker:
     # --- movers ---
 
     def _room(self) -> int:
-        return self._around.settings.concurrency - len(self._movers)
+        return self._around.settings.concurrency - len(self._movers) - self._reserved
 
     def _begin(self, claimed: Claimed, *, goes_on: bool) -> Mover:
         mover = Mover(self._around, claimed, goes_on=goes_on)
@@ -264,7 +293,8 @@ class Worker:
         around.clock.align(claims.now)
         return claims
 
-    def _read_clock(self) -> None:
+    def _open(self) -> None:
+        self._around.store.open()
         self._around.clock.align(self._around.store.now())
 
     # --- in the listening thread ---
