@@ -334,7 +334,8 @@ class Mover:
             if taken is not None:
                 self.checkpoints.taken.append(taken)
             post.taking = None
-        rest = self._rest(kind) if state.status is not RUN_RESUMING or self._leaving or not self.goes_on else None
+        parked = state.status is not RUN_RESUMING or self._leaving or not self.goes_on or self._set_back
+        rest = self._rest(kind) if parked else None
         # The answer to a callback that was taken beside a resume must not be an error.
         turn = self._turn if self._resuming and kind is not AFTER_CALLBACK else None
         saving = self.checkpoints.save(kind, state.revision, blob, rest, turn)
@@ -350,8 +351,10 @@ class Mover:
 
     def _rest(self, kind: CheckpointType) -> Rest | None:
         """What the run is at rest, if it can come to rest with the checkpoint that is to be written."""
-        if self._controls or self._set_back or (self._resuming and kind is AFTER_CALLBACK):
+        if self._controls or (self._resuming and kind is AFTER_CALLBACK):
             return None
+        if self._set_back:
+            return Rest(RUN_PAUSED.value, self._position(), None, self._row_error)
         if self._leaving:
             return self._at_rest()
         post = self.post
@@ -376,10 +379,13 @@ class Mover:
     def _at_rest(self) -> Rest:
         state = self.state
         error = None if state.error is None else write_error_info(state.error)
-        main = next((thread for thread in state.threads if thread.id == MAIN and thread.status is not ENDED), None)
         if state.status in OVER:
             self.post.drop_signals()
-        return Rest(state.status.value, "" if main is None else main.position, state.wake_at, error)
+        return Rest(state.status.value, self._position(), state.wake_at, error)
+
+    def _position(self) -> str:
+        main = next((thread for thread in self.state.threads if thread.id == MAIN and thread.status is not ENDED), None)
+        return "" if main is None else main.position
 
     async def _give_back(self) -> None:
         """Nothing is left to do, or somebody else is to do it."""
@@ -456,7 +462,7 @@ class Mover:
             raise ControlError(f"run {self.run_id!r}: {quoted(wanted.action)} is nothing that can be done to a run")
         if self._set_back and wanted.action == "pause":
             raise ControlError(f"run {self.run_id!r}: pause refused: it is Paused, since it could not be moved")
-        if self._set_back and wanted.action == "unpause":
+        if self._set_back and wanted.action in ("unpause", "retry_now"):
             self._set_back = False
             return
         action(self.workflow, self.state, **wanted.arguments, now=self.clock())

@@ -302,15 +302,18 @@ class Worker:
     def _listen(self) -> None:
         """Hear from the database that there may be something to do."""
         store, seconds = self._around.store, self._around.settings.poll.total_seconds()
+        first = True
         while not self._stopped:
             began = monotonic()
             try:
-                store.wait(seconds)
+                # The first time only to listen from now on: what came before that is found by the look behind it.
+                store.wait(_SHORTEST if first else seconds)
             except Exception as error:  # noqa: BLE001 without it the worker still looks by itself, every now and then
                 logger.info("the worker can't hear from the database: %s", said(error))
                 threading.Event().wait(max(0.0, seconds - (monotonic() - began)))
-            if monotonic() - began < 0.9 * seconds and not self._tell(self._ring):
+            if (first or monotonic() - began < 0.9 * seconds) and not self._tell(self._ring):
                 return
+            first = False
         self._tell(self._fall_silent)
 
     def _tell(self, function: Callable[[], None]) -> bool:
