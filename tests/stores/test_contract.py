@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing, contextmanager
 
 import psycopg
@@ -10,6 +11,7 @@ from psycopg import sql
 
 from flowstmt.stores.memory import MemoryStore
 from flowstmt.stores.postgres import PostgresStore
+from flowstmt.stores.sqlite import SQLiteStore
 from flowstmt.testing.store_suite import StoreSuite
 
 
@@ -23,6 +25,35 @@ class TestMemory(StoreSuite):
 
     def make_store(self, database):
         return self.__dict__.setdefault("databases", {}).setdefault(database, MemoryStore())
+
+
+class TestSQLite(StoreSuite):
+    """Each store has connections of its own to one file."""
+
+    one_writer_at_a_time = True
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path):
+        self.folder = tmp_path
+
+    def path(self, database):
+        return self.folder / f"{database}.db"
+
+    def make_store(self, database):
+        return SQLiteStore(self.path(database))
+
+    def write_note(self, database, connection, text):
+        connection.execute("CREATE TABLE IF NOT EXISTS notes (text TEXT)")
+        connection.execute("INSERT INTO notes VALUES (?)", (text,))
+
+    def notes(self, database):
+        with closing(sqlite3.connect(self.path(database))) as connection:
+            return [text for (text,) in connection.execute("SELECT text FROM notes")]
+
+    @contextmanager
+    def open_connection(self, database):
+        with closing(sqlite3.connect(self.path(database))) as connection:
+            yield connection
 
 
 class TestPostgres(StoreSuite):
