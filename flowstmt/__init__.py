@@ -84,17 +84,30 @@ from flowstmt.snapshot import dump, load
 
 if _TYPE_CHECKING:
     from flowstmt.describe import legal
+    from flowstmt.engine import Engine, Queue, RunInfo, SyncEngine
+    from flowstmt.stores import MemoryStore, PostgresStore, SQLiteStore
 else:
+    _ELSEWHERE = {
+        "describe": None,
+        "legal": "flowstmt.describe",
+        "lint": None,
+        "Engine": "flowstmt.engine",
+        "MemoryStore": "flowstmt.stores",
+        "PostgresStore": "flowstmt.stores",
+        "Queue": "flowstmt.engine",
+        "RunInfo": "flowstmt.engine",
+        "SQLiteStore": "flowstmt.stores",
+        "SyncEngine": "flowstmt.engine",
+    }
+
     # For type checkers this would be a module that has every name, misspelt ones too.
     def __getattr__(name: str) -> object:
         """What most programs don't ask for is loaded when one does."""
-        if name in ("describe", "legal", "lint"):
+        if name in _ELSEWHERE:
             from importlib import import_module  # noqa: PLC0415 `from flowstmt import describe` would end up here again
 
-            if name == "lint":
-                return import_module("flowstmt.lint")
-            describe = import_module("flowstmt.describe")
-            return describe if name == "describe" else describe.legal
+            module = _ELSEWHERE[name]
+            return import_module(f"flowstmt.{name}") if module is None else getattr(import_module(module), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -122,6 +135,7 @@ __all__ = [
     "Current",
     "Default",
     "DefinitionError",
+    "Engine",
     "ErrorInfo",
     "Event",
     "EventStatus",
@@ -140,6 +154,7 @@ __all__ = [
     "Join",
     "LeaseLostError",
     "Map",
+    "MemoryStore",
     "NotFoundError",
     "NotWaitingError",
     "On",
@@ -148,13 +163,17 @@ __all__ = [
     "PausedError",
     "Percent",
     "PositionError",
+    "PostgresStore",
+    "Queue",
     "RefusedError",
     "RemoteError",
     "Retry",
     "Return",
     "RunCancelledError",
     "RunFailedError",
+    "RunInfo",
     "S",
+    "SQLiteStore",
     "Saga",
     "SchemaError",
     "Scope",
@@ -169,6 +188,7 @@ __all__ = [
     "StepTimeoutError",
     "StoreError",
     "Switch",
+    "SyncEngine",
     "Thread",
     "ThreadStatus",
     "Timeout",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from inspect import isawaitable
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -16,6 +15,7 @@ from flowstmt.core.program import program_for
 from flowstmt.core.state import OVER, CallbackRequest, WorkflowStatus, aware
 from flowstmt.core.statements import Event, On
 from flowstmt.current import CURRENT, Current
+from flowstmt.engine.elsewhere import join
 from flowstmt.engine.looking import Looking
 from flowstmt.engine.messages import ControlBody, EventBody, encode_output, encode_payload, typed_output
 from flowstmt.engine.movers import Mover
@@ -39,7 +39,7 @@ from flowstmt.errors import (
 )
 from flowstmt.handlers import validate_payload
 from flowstmt.snapshot import load
-from flowstmt.stores.protocol import Claimed, Message, MessageKind, NewRun, Outcome, Posted, Release, StoredRun
+from flowstmt.stores.protocol import Claimed, Message, MessageKind, NewRun, Posted, Release, StoredRun
 
 __all__ = ["Acting", "Request"]
 
@@ -70,7 +70,7 @@ class Acting:
     async def start(self, run: NewRun, connection: Any) -> RunInfo:
         """Store a new run; one that this process may move begins at once."""
         if connection is not None:
-            return self.joined_start(run, await self._joined(connection, run))
+            return self._started(run, await join(self._store, connection, run))
         # Not cut off in the middle: a run that is stored with our lease must get to the worker, or nobody moves it until
         # the lease has run out.
         return await asyncio.shield(asyncio.ensure_future(self._start(run)))
@@ -79,27 +79,14 @@ class Acting:
         if run.queue is None and run.start_at is None and self._worker.has_room():
             run.worker, run.lease = self._settings.worker_id, self._settings.lease
         started = await self._lane.write(run)
-        existing = settled(run, started)
-        if existing is not None:
-            return run_info(existing)
-        if run.worker is not None:
+        info = self._started(run, started)
+        if started.created and run.worker is not None:
             self._worker.adopt(Claimed(run.run_id, run.workflow, 1, 0, run.snapshot))
-        return new_run_info(run, self._clock())
+        return info
 
-    def joined_start(self, run: NewRun, answers: Sequence[Outcome]) -> RunInfo:
-        """What became of a start in a transaction of the user's."""
-        started: Any = answers[0]
+    def _started(self, run: NewRun, started: Any) -> RunInfo:
         existing = settled(run, started)
         return new_run_info(run, self._clock()) if existing is None else run_info(existing)
-
-    def join(self, connection: Any, write: NewRun | Message) -> Any:
-        """Write in a transaction of the user's, in the thread that calls; what it gives may have to be awaited."""
-        return self._store.join(connection, [write])
-
-    async def _joined(self, connection: Any, write: NewRun | Message) -> Sequence[Outcome]:
-        joined = self.join(connection, write)
-        answers: Sequence[Outcome] = await joined if isawaitable(joined) else joined
-        return answers
 
     # --- callbacks and signals ---
 
@@ -121,17 +108,21 @@ class Acting:
         self, run_id: str, event: Request, payload: Any, key: str | None, thread_id: str | None, connection: Any
     ) -> bool:
         """Leave an event in the inbox of a run; whether it is new."""
-        message = await self.new_signal(run_id, event, payload, key, thread_id, joins=connection is not None)
-        if connection is not None:
-            return self.joined_signal(message, await self._joined(connection, message))
-        posted = await self._lane.write(message)
-        self.joined_signal(message, [posted])
+        message = await self._new_signal(run_id, event, payload, key, thread_id, joins=connection is not None)
+        if connection is None:
+            posted = await self._lane.write(message)
+        else:
+            posted = await join(self._store, connection, message)
+        if posted is Posted.unknown:
+            raise not_found(run_id)
+        if posted is Posted.over:
+            raise _over(run_id, "the signal", "over")
         mover = self._worker.held(run_id)
-        if mover is not None and posted is Posted.posted:
+        if mover is not None and posted is Posted.posted and connection is None:
             mover.deliver(message)
         return posted is Posted.posted
 
-    async def new_signal(
+    async def _new_signal(
         self, run_id: str, event: Request, payload: Any, key: str | None, thread_id: str | None, *, joins: bool
     ) -> Message:
         """The message of a signal. What can be refused now is: later nobody would be there to be told."""
@@ -152,17 +143,6 @@ class Acting:
                 raise _over(run_id, f"the signal {request.name!r}", row.status)
             self._refuse_unknown_event(request, row)
         return Message(uuid4().hex, run_id, MessageKind.signal, EventBody(request, blob).write(), key=key)
-
-    def joined_signal(self, message: Message, answers: Sequence[Outcome]) -> bool:
-        """What became of a signal: whether it is new."""
-        posted = answers[0]
-        if posted is Posted.unknown:
-            raise not_found(message.run_id)
-        if posted is Posted.over:
-            raise _over(message.run_id, "the signal", "over")
-        if isinstance(posted, Exception):
-            raise posted
-        return posted is Posted.posted
 
     def _refuse_unknown_event(self, request: CallbackRequest, row: StoredRun) -> None:
         """Raise ``UnknownEventError`` for an event that the workflow's class does not have, if the class is known here."""
@@ -230,8 +210,6 @@ class Acting:
 
     async def delete(self, run_id: str) -> bool:
         """Delete a run that nobody moves."""
-        if self._worker.held(run_id) is not None:
-            raise ConflictError(f"run {run_id!r} can't be deleted: this process moves it just now; cancel or pause it first")
         deleted: bool = await self._lane.call(self._store.delete, run_id)
         return deleted
 

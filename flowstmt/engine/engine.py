@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, overload
@@ -437,7 +437,7 @@ class Engine:
         what = f"await_status {' or '.join(statuses)}"
         return run_info(await parts.acting.until(_run_id(run_id, "await_status"), statuses, what, _seconds(timeout, what)))
 
-    def watch(self, run_id: str, *, published_after: int = 0) -> AsyncIterator[Change]:
+    def watch(self, run_id: str, *, published_after: int = 0) -> AsyncGenerator[Change]:
         """What a run is, and then each change until it is over: checkpoints, and what actions publish.
 
         Of a run that another process moves, checkpoints that follow each other closely may be told as one; what is published

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -22,6 +22,7 @@ from flowstmt.stores.protocol import HistoryRow, RunQuery, StoredRun
 __all__ = ["Looking", "label_of", "statuses_of"]
 
 _FIRST_LOOK = 0.01
+_FIRST_LOOK_WITHIN = 2.0
 _MOST = 1000
 """So many rows are read at once, at most."""
 
@@ -76,19 +77,21 @@ class Looking:
         """The run, once its status is one of these. Raises ``TimeoutError``."""
         row: StoredRun | None = None
         try:
+            # The first look is not cut off: who does not want to wait wants to know how it is.
+            async with asyncio.timeout(None if seconds is None else max(seconds, _FIRST_LOOK_WITHIN)):
+                row = await self.row(run_id)
             async with asyncio.timeout(seconds):
                 with self._watchers.listening(run_id, checkpoints=False) as ear:
                     pause = _FIRST_LOOK
-                    while True:
-                        row = await self.row(run_id)
-                        if row.status in statuses:
-                            return row
+                    while row.status not in statuses:
                         await ear.news(pause)
+                        row = await self.row(run_id)
                         pause = min(2 * pause, self._poll)
+            return row
         except TimeoutError:
             raise TimeoutError(f"run {run_id!r}: {what}: time is over, and {_how_it_is(row)}") from None
 
-    async def watch(self, run_id: str, published_after: int) -> AsyncIterator[Change]:
+    async def watch(self, run_id: str, published_after: int) -> AsyncGenerator[Change]:
         """What a run is, and all that becomes of it until it is over or deleted."""
         with self._watchers.listening(run_id) as ear:
             row = await self.row(run_id)

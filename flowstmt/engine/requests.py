@@ -22,8 +22,9 @@ from typing import Any
 from uuid import uuid4
 
 from flowstmt.core.state import OVER, WorkflowStatus
+from flowstmt.engine.deliveries import MovedOnError
 from flowstmt.engine.messages import read_answer, read_error_info
-from flowstmt.engine.movers import MovedOnError, Mover
+from flowstmt.engine.movers import Mover
 from flowstmt.engine.surroundings import Surroundings
 from flowstmt.engine.worker import Worker
 from flowstmt.errors import LeaseLostError, NotFoundError, PausedError, WorkflowFinishedError

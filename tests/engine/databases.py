@@ -1,0 +1,73 @@
+"""Databases for tests: each can be opened by several stores at once, as by several processes."""
+
+from __future__ import annotations
+
+import sqlite3
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+
+import flowstmt
+from flowstmt.stores.protocol import Store
+from tests.postgres import Postgres
+
+_numbers = count(1)
+
+
+class Database(Protocol):
+    """A database that is there, and empty. ``url`` is what another process opens it by."""
+
+    url: str
+
+    def store(self) -> Store:
+        """A store on it, of its own."""
+
+    def connect(self) -> Any:
+        """A connection of the user's, with a table ``notes (body text)``."""
+
+
+class MemoryDatabase:
+    url = ""
+
+    def __init__(self) -> None:
+        self._store = flowstmt.MemoryStore()
+
+    def store(self) -> Store:
+        return self._store  # the only way in which two can share it
+
+    def connect(self) -> Any:
+        raise NotImplementedError("nobody can connect to the memory of this process")
+
+
+class SQLiteDatabase:
+    def __init__(self, path: Path) -> None:
+        self.url = str(path)
+
+    def store(self) -> Store:
+        return flowstmt.SQLiteStore(self.url)
+
+    def connect(self) -> Any:
+        connection = sqlite3.connect(self.url, isolation_level=None)
+        connection.execute("CREATE TABLE IF NOT EXISTS notes (body TEXT)")
+        connection.execute("BEGIN IMMEDIATE")
+        return connection
+
+
+class PostgresDatabase:
+    def __init__(self, postgres: Postgres) -> None:
+        self.url = postgres(f"engine_{next(_numbers)}")
+
+    def store(self) -> Store:
+        return flowstmt.PostgresStore(self.url)
+
+    def connect(self) -> Any:
+        with psycopg.connect(self.url) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS notes (body TEXT)")
+        return psycopg.connect(self.url)
+
+
+def opened(url: str) -> Store:
+    """A store for another process."""
+    return flowstmt.PostgresStore(url) if url.startswith("postgres") else flowstmt.SQLiteStore(url)

@@ -1,0 +1,156 @@
+"""Signals: kept until a Wait takes them, once each."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from flowstmt import (
+    InvalidPayloadError,
+    NotFoundError,
+    On,
+    Return,
+    S,
+    StateError,
+    Statement,
+    Step,
+    UnknownEventError,
+    Wait,
+    WorkflowFinishedError,
+)
+from tests.engine.databases import Database
+from tests.engine.flows import PAID, Counting, Gate, Held, Order
+from tests.engine.running import SOON, engine_on, run
+
+
+@dataclass
+class TwoWaits:
+    got: list[str] = field(default_factory=list)
+
+    def definition(self) -> Statement:
+        return S(
+            Wait("first", On("one", self.one)),
+            Step("between", lambda: None),
+            Wait("second", On("two", self.two)),
+            Return(self.got),
+        )
+
+    def one(self, text: str) -> None:
+        self.got.append(text)
+
+    def two(self, text: str) -> None:
+        self.got.append(text)
+
+
+def test_a_signal_waits_for_its_wait(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database, workflows=[TwoWaits]) as engine:
+            await engine.start(TwoWaits(), run_id="t-1")
+            await engine.await_status("t-1", "Waiting", SOON)
+            assert await engine.signal("t-1", "two", "second")
+            await engine.await_status("t-1", "Waiting", SOON)
+            assert await engine.signal("t-1", "one", "first")
+            assert await engine.result("t-1", SOON) == ["first", "second"]
+
+    run(main())
+
+
+def test_a_signal_survives_the_engine_that_it_was_given_to(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database, workflows=[TwoWaits], worker=False) as engine:
+            await engine.start(TwoWaits(), run_id="t-1")
+            await engine.signal("t-1", "two", "second")
+            await engine.signal("t-1", "one", "first")
+        async with engine_on(database, workflows=[TwoWaits]) as engine:
+            assert await engine.result("t-1", SOON) == ["first", "second"]
+
+    run(main())
+
+
+def test_signals_of_one_key_are_taken_once(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database) as one, engine_on(database) as two:
+            await one.start(Order(), run_id="o-1")
+            await one.await_status("o-1", "Waiting", SOON)
+            sent = await asyncio.gather(*(engine.signal("o-1", PAID, 5, key="evt-17") for engine in (one, two) * 5))
+            assert sorted(sent) == [False] * 9 + [True]
+            assert await one.result("o-1", SOON) == 5
+            assert not await two.signal("o-1", PAID, 5, key="evt-17")
+
+    run(main())
+
+
+def test_a_busy_run_gets_its_signals_from_here_and_from_elsewhere(database: Database) -> None:
+    async def main() -> None:
+        gate = Gate("signals")
+        async with engine_on(database) as there, engine_on(database) as here:
+            await there.start(Held("signals"), run_id="h-1")
+            await gate.arrived()
+            assert await here.signal("h-1", "number", 21)
+            gate.open()
+            assert await here.result("h-1", SOON) == [21]
+
+    run(main())
+
+
+def test_a_paused_run_keeps_its_signals(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database) as engine:
+            await engine.start(Order(), run_id="o-1")
+            await engine.await_status("o-1", "Waiting", SOON)
+            await engine.pause("o-1")
+            await engine.signal("o-1", PAID, 5)
+            with pytest.raises(TimeoutError, match="the run is Paused, until unpause"):
+                await engine.result("o-1", timedelta(seconds=0.2))
+            await engine.unpause("o-1")
+            assert await engine.result("o-1", SOON) == 5
+
+    run(main())
+
+
+def test_an_event_that_the_workflow_does_not_have_is_refused_at_once(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database) as engine, engine_on(database, workflows=[Counting]) as stranger:
+            await engine.start(Order(), run_id="o-1")
+            await engine.await_status("o-1", "Waiting", SOON)
+            with pytest.raises(UnknownEventError, match=r"Order has no event 'payd'.*did you mean 'paid'"):
+                await engine.signal("o-1", "payd", 5)
+            # Who does not know the class can't know; whoever moves the run finds out, and says so in the log.
+            assert await stranger.signal("o-1", "payd", 5)
+            assert await engine.callback("o-1", PAID, 5)
+
+    run(main())
+
+
+def test_what_is_known_to_be_wrong_is_refused_at_once(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database) as engine:
+            await engine.start(Order(), run_id="o-1")
+            with pytest.raises(InvalidPayloadError):
+                await engine.signal("o-1", PAID, b'"much"')
+            with pytest.raises(StateError, match="the key of a signal must be a text"):
+                await engine.signal("o-1", PAID, 5, key="")
+            with pytest.raises(NotFoundError):
+                await engine.signal("o-2", PAID, 5)
+            await engine.callback("o-1", "closed")
+            await engine.result("o-1", SOON)
+            with pytest.raises(WorkflowFinishedError, match="the run is Finished"):
+                await engine.signal("o-1", PAID, 5)
+
+    run(main())
+
+
+def test_a_signal_that_is_refused_later_is_a_dead_letter_and_harms_nobody(database: Database, caplog) -> None:
+    async def main() -> None:
+        async with engine_on(database) as engine:
+            await engine.start(Order(), run_id="o-1")
+            await engine.await_status("o-1", "Waiting", SOON)
+            await engine.signal("o-1", "paid", -1, key="bad")
+            await engine.signal("o-1", "paid", 5, key="good")
+            assert await engine.result("o-1", SOON) == 5
+
+    run(main())
+    assert "is a dead letter: RefusedError: that is not how paying works" in caplog.text
