@@ -21,6 +21,7 @@ from flowstmt import (
     Step,
     WorkflowStatus,
 )
+from flowstmt.engine import Change
 from tests.engine.databases import Database
 from tests.engine.flows import PAID, Counting, Gate, Held, Order, Talking
 from tests.engine.running import SOON, engine_on, run
@@ -116,7 +117,7 @@ class TestWatch:
             async with engine_on(database) as engine:
                 await engine.start(Held("watch"), run_id="h-1")
                 await gate.arrived()
-                seen = []
+                seen: list[Change] = []
                 async for change in engine.watch("h-1"):
                     if not seen:
                         await engine.signal("h-1", "number", 1)
@@ -137,7 +138,7 @@ class TestWatch:
             async with engine_on(database) as there, engine_on(database, worker=False) as here:
                 await there.start(Held("watch there"), run_id="h-1")
                 await gate.arrived()
-                seen = []
+                seen: list[Change] = []
                 async for change in here.watch("h-1"):
                     if not seen:
                         gate.open()

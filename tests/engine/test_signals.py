@@ -22,7 +22,7 @@ from flowstmt import (
     WorkflowFinishedError,
 )
 from tests.engine.databases import Database
-from tests.engine.flows import PAID, Counting, Gate, Held, Order
+from tests.engine.flows import PAID, Counting, Gate, Held, Order, Receipt
 from tests.engine.running import SOON, engine_on, run
 
 
@@ -120,7 +120,7 @@ def test_an_event_that_the_workflow_does_not_have_is_refused_at_once(database: D
                 await engine.signal("o-1", "payd", 5)
             # Who does not know the class can't know; whoever moves the run finds out, and says so in the log.
             assert await stranger.signal("o-1", "payd", 5)
-            assert await engine.callback("o-1", PAID, 5)
+            assert await engine.callback("o-1", PAID, 5) == Receipt(5)
 
     run(main())
 
