@@ -460,9 +460,12 @@ class Mover:
         action = _CONTROLS.get(wanted.action)
         if action is None:
             raise ControlError(f"run {self.run_id!r}: {quoted(wanted.action)} is nothing that can be done to a run")
-        if self._set_back and wanted.action == "pause":
-            raise ControlError(f"run {self.run_id!r}: pause refused: it is Paused, since it could not be moved")
-        if self._set_back and wanted.action in ("unpause", "retry_now"):
+        if self._set_back and wanted.action in ("pause", "unpause"):
+            raise ControlError(
+                f"run {self.run_id!r}: {wanted.action} refused: the run is Paused, since it could not be moved; its error says "
+                "why. Mend the cause; then retry lets it go on"
+            )
+        if self._set_back and wanted.action == "retry_now" and wanted.arguments.get("thread") is None:
             self._set_back = False
             return
         action(self.workflow, self.state, **wanted.arguments, now=self.clock())
