@@ -37,35 +37,20 @@ class Parts:
     @classmethod
     async def begin(cls, store: Store, catalogue: Catalogue, settings: Settings, queues: Mapping[str, Queue]) -> Self:
         """Open the store and begin."""
-        await asyncio.to_thread(store.open)
         shared = Surroundings.of(store, settings, catalogue)
-        shared.writes.start()
-        shared.reads.start()
         worker = Worker(shared)
         looking = Looking(shared)
         requests = Requests(shared, worker)
+        worker.when_rung(requests.ring)
+        await worker.start()
         acting = Acting(shared, worker, requests, looking)
-        parts = cls(asyncio.get_running_loop(), shared, worker, requests, looking, Starting(catalogue, queues), acting)
-        try:
-            worker.when_rung(requests.ring)
-            await worker.start()
-        except BaseException:
-            await parts.end()
-            raise
-        return parts
+        return cls(asyncio.get_running_loop(), shared, worker, requests, looking, Starting(catalogue, queues), acting)
 
     async def end(self) -> None:
         """Finish or hand back what is in flight, and close the store."""
-        seconds = self.shared.settings.shutdown_timeout.total_seconds()
-        try:
-            await self.worker.stop()
-            await self.requests.stop()
-        finally:
-            await self.shared.writes.stop(seconds)
-            await self.shared.reads.stop(seconds)
-            self.shared.threads.close()
-            await asyncio.to_thread(self.shared.store.close)
+        await self.requests.stop()
+        await self.worker.stop()
 
     async def health(self) -> Health:
         """How the engine is."""
-        return await health_of(self.shared, self.worker.count())
+        return await health_of(self.shared, self.worker.held_runs)

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:
     from flowstmt.stores.memory import MemoryStore
+    from flowstmt.stores.postgres import PostgresStore
     from flowstmt.stores.sqlite import SQLiteStore
 else:
-    _MODULES = {"MemoryStore": "memory", "SQLiteStore": "sqlite"}
+    _MODULES = {"MemoryStore": "memory", "PostgresStore": "postgres", "SQLiteStore": "sqlite"}
 
     def __getattr__(name: str) -> object:
         """A store is loaded, and its driver, when somebody asks for it."""
@@ -17,4 +18,4 @@ else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["MemoryStore", "SQLiteStore"]
+__all__ = ["MemoryStore", "PostgresStore", "SQLiteStore"]
