@@ -58,7 +58,7 @@ class Run:
     error: bytes | None = None
     messages: dict[str, Mail] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
-    history: dict[tuple[int, str, int], HistoryRow] = field(default_factory=dict)
+    history: dict[tuple[int, str, int, datetime], HistoryRow] = field(default_factory=dict)
     published: list[Published] = field(default_factory=list)
 
     def stored(self, snapshot: bytes | None = None) -> StoredRun:
@@ -129,7 +129,7 @@ def messages_of(run: Run, status: MessageStatus) -> Iterator[Message]:
 def remember(run: Run, rows: Sequence[HistoryRow]) -> None:
     """Keep attempts, each once."""
     for row in rows:
-        attempt = (row.revision, row.thread_id, row.attempt)
+        attempt = (row.revision, row.thread_id, row.attempt, row.started_at)
         run.history.setdefault(attempt, replace(row, started_at=row.started_at.astimezone(UTC)))
 
 

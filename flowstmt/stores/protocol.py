@@ -141,7 +141,7 @@ class Taken:
 
 @dataclass(slots=True)
 class HistoryRow:
-    """One attempt at a step. Unique by revision, thread and attempt; a second one is the same again, and ignored."""
+    """One attempt at a step. Unique by revision, thread, attempt and start; a second one is the same again, and ignored."""
 
     revision: int
     thread_id: str

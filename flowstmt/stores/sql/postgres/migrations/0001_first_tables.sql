@@ -90,7 +90,7 @@ CREATE TABLE {schema}.history (
     started_at timestamptz NOT NULL,
     duration interval NOT NULL,
     error text COLLATE "C",
-    PRIMARY KEY (run_id, revision, thread_id, attempt)
+    PRIMARY KEY (run_id, revision, thread_id, attempt, started_at)
 );
 CREATE INDEX history_order ON {schema}.history (run_id, number);
 

@@ -84,7 +84,7 @@ CREATE TABLE {prefix}history (
     error TEXT,
     PRIMARY KEY (run_id, number)
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX {prefix}history_attempt ON {prefix}history (run_id, revision, thread_id, attempt);
+CREATE UNIQUE INDEX {prefix}history_attempt ON {prefix}history (run_id, revision, thread_id, attempt, started_at);
 
 CREATE TABLE {prefix}published (
     run_id TEXT NOT NULL,
