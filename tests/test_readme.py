@@ -94,8 +94,9 @@ def test_the_layout_has_a_line_for_every_module():
     assert [path.name for path in modules if not re.search(rf"^ +{path.name} ", text, re.MULTILINE)] == []
 
 
-def test_the_first_screen_shows_a_workflow_and_its_save():
+def test_the_first_screen_shows_a_workflow_and_runs_it():
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     first = "\n".join(lines[:50])
     assert "def definition(self):" in first
-    assert "WHERE id = ? AND revision = ?" in first
+    assert 'engine.start(Order("tea"), run_id="order-1")' in first
+    assert "WHERE id = ? AND revision = ?" in "\n".join(lines[:80])
