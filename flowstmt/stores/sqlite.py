@@ -136,8 +136,10 @@ class SQLiteStore:
         """Make all writes durable in one transaction; the answer of each, in their order."""
         with self._writing as cursor:
             outcomes = self._made(cursor, writes)
-        if any(type(write) is not Save or write.rest is not None or write.taken for write in writes):
-            self._bell.ring()
+        for write in writes:
+            if type(write) is not Save or write.rest is not None or write.taken:
+                self._bell.ring()
+                break
         return outcomes
 
     def _made(self, cursor: sqlite3.Cursor, writes: Sequence[Write]) -> _Outcomes:

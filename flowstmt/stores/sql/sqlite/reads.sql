@@ -74,16 +74,19 @@ WHERE queue = :queue AND created_at >= :from_at AND (created_at, run_id) < (:bef
 ORDER BY created_at DESC, run_id DESC LIMIT :limit
 
 -- name: list_by_wake
--- The newest of those that are due soon: what decides is in the index.
+-- The newest of those that are due soon: what decides is in the index, however many they are.
 SELECT
     run_id, workflow, version, status, position, revision, attempts, created_at, updated_at, due_at, finished_at, owner, fence,
     digest, error, labels, single_flight, parent, queue, queue_key, priority
-FROM {prefix}runs INDEXED BY {prefix}runs_wake
-WHERE owner IS NULL AND due_at < :wake_before
-    AND created_at >= :from_at AND (created_at, run_id) < (:before_at, :before_id)
-    AND (:workflow IS NULL OR workflow = :workflow) AND (:status IS NULL OR status = :status) AND (:position IS NULL OR position = :position)
-    AND (:parent IS NULL OR parent = :parent) AND (:queue IS NULL OR queue = :queue)
-ORDER BY created_at DESC, run_id DESC LIMIT :limit
+FROM {prefix}runs WHERE rowid IN (
+    SELECT rowid FROM {prefix}runs INDEXED BY {prefix}runs_wake
+    WHERE owner IS NULL AND due_at < :wake_before
+        AND created_at >= :from_at AND (created_at, run_id) < (:before_at, :before_id)
+        AND (:workflow IS NULL OR workflow = :workflow) AND (:status IS NULL OR status = :status) AND (:position IS NULL OR position = :position)
+        AND (:parent IS NULL OR parent = :parent) AND (:queue IS NULL OR queue = :queue)
+    ORDER BY created_at DESC, run_id DESC LIMIT :limit
+)
+ORDER BY created_at DESC, run_id DESC
 
 -- name: list_by_label
 SELECT

@@ -42,12 +42,13 @@ CREATE INDEX {prefix}runs_status ON {prefix}runs (status, created_at, run_id, wo
 CREATE INDEX {prefix}runs_position ON {prefix}runs (position, created_at, run_id, workflow);
 CREATE INDEX {prefix}runs_parent ON {prefix}runs (parent, created_at, run_id) WHERE parent IS NOT NULL;
 CREATE INDEX {prefix}runs_queue ON {prefix}runs (queue, created_at, run_id) WHERE queue IS NOT NULL;
-CREATE INDEX {prefix}runs_wake ON {prefix}runs (due_at, created_at, run_id) WHERE owner IS NULL AND due_at IS NOT NULL;
+CREATE INDEX {prefix}runs_wake ON {prefix}runs (due_at, created_at, run_id, workflow, owner)
+    WHERE owner IS NULL AND due_at IS NOT NULL;
 
 -- Who waits in a queue, in the order in which they are let in, and who is in it.
-CREATE INDEX {prefix}runs_waiting ON {prefix}runs (queue, priority DESC, created_at, run_id, queue_key, start_at)
+CREATE INDEX {prefix}runs_waiting ON {prefix}runs (queue, priority DESC, created_at, run_id, queue_key, start_at, place)
     WHERE place = 0;
-CREATE INDEX {prefix}runs_placed ON {prefix}runs (queue, queue_key) WHERE place = 1;
+CREATE INDEX {prefix}runs_placed ON {prefix}runs (queue, queue_key, place) WHERE place = 1;
 
 CREATE TABLE {prefix}labels (
     name TEXT NOT NULL,
