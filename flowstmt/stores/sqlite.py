@@ -492,13 +492,13 @@ class SQLiteTransaction:
 
     def commit(self, save: Save) -> bool:
         """Commit what was written, with the checkpoint; ``False``, and nothing is committed, if the lease is lost."""
-        if not self.connection.in_transaction:
-            raise StoreError(
-                f"the action of run {save.run_id!r} has ended its transaction itself, with COMMIT or ROLLBACK: what it wrote "
-                "is not committed together with its checkpoint; take those out of it"
-            )
-        self.connection.text_factory = str
         with translated(self._path):
+            if not self.connection.in_transaction:
+                raise StoreError(
+                    f"the action of run {save.run_id!r} has ended its transaction itself, with COMMIT or ROLLBACK: what it "
+                    "wrote is not committed together with its checkpoint; take those out of it"
+                )
+            self.connection.text_factory = str
             if not self._writes.leased(self._cursor, save):
                 self._cursor.execute("ROLLBACK")
                 return False

@@ -137,6 +137,14 @@ class StepConnection(sqlite3.Connection):
         self._cursors.add(cursor)
         return cursor
 
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """A statement on a new cursor."""
+        return self.cursor().execute(sql, parameters)  # type: ignore[no-any-return]
+
+    def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
+        """A statement for many rows."""
+        return self.cursor().executemany(sql, parameters)  # type: ignore[no-any-return]
+
     def __enter__(self) -> Self:
         return self
 

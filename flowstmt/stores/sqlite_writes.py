@@ -6,7 +6,7 @@ Whoever calls holds the database's one write lock (``BEGIN IMMEDIATE``), so what
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 import orjson
 
@@ -96,7 +96,7 @@ class Writes:
                 return cursor.rowcount == 1
             case Withdrawal():
                 return self._withdraw(cursor, write)
-        raise TypeError(f"a {type(write).__name__} is not a write")
+        assert_never(write)
 
     def save(self, cursor: Cursor, save: Save, now: int) -> bool:
         """A checkpoint with all that belongs to it."""

@@ -19,8 +19,10 @@ SELECT
     digest, error, labels, single_flight, parent, queue, queue_key, priority
 FROM {prefix}runs INDEXED BY {prefix}runs_created
 WHERE created_at >= :from_at AND (created_at, run_id) < (:before_at, :before_id)
-    AND (:workflow IS NULL OR workflow = :workflow) AND (:status IS NULL OR status = :status) AND (:position IS NULL OR position = :position)
-    AND (:parent IS NULL OR parent = :parent) AND (:queue IS NULL OR queue = :queue) AND (:wake_before IS NULL OR (owner IS NULL AND due_at < :wake_before))
+    AND (:workflow IS NULL OR workflow = :workflow) AND (:status IS NULL OR status = :status)
+    AND (:position IS NULL OR position = :position)
+    AND (:parent IS NULL OR parent = :parent) AND (:queue IS NULL OR queue = :queue)
+    AND (:wake_before IS NULL OR (owner IS NULL AND due_at < :wake_before))
 ORDER BY created_at DESC, run_id DESC LIMIT :limit
 
 -- name: list_by_workflow
@@ -29,7 +31,8 @@ SELECT
     digest, error, labels, single_flight, parent, queue, queue_key, priority
 FROM {prefix}runs INDEXED BY {prefix}runs_workflow
 WHERE workflow = :workflow AND created_at >= :from_at AND (created_at, run_id) < (:before_at, :before_id)
-    AND (:status IS NULL OR status = :status) AND (:position IS NULL OR position = :position) AND (:parent IS NULL OR parent = :parent)
+    AND (:status IS NULL OR status = :status) AND (:position IS NULL OR position = :position)
+    AND (:parent IS NULL OR parent = :parent)
     AND (:queue IS NULL OR queue = :queue) AND (:wake_before IS NULL OR (owner IS NULL AND due_at < :wake_before))
 ORDER BY created_at DESC, run_id DESC LIMIT :limit
 
@@ -39,7 +42,8 @@ SELECT
     digest, error, labels, single_flight, parent, queue, queue_key, priority
 FROM {prefix}runs INDEXED BY {prefix}runs_status
 WHERE status = :status AND created_at >= :from_at AND (created_at, run_id) < (:before_at, :before_id)
-    AND (:workflow IS NULL OR workflow = :workflow) AND (:position IS NULL OR position = :position) AND (:parent IS NULL OR parent = :parent)
+    AND (:workflow IS NULL OR workflow = :workflow) AND (:position IS NULL OR position = :position)
+    AND (:parent IS NULL OR parent = :parent)
     AND (:queue IS NULL OR queue = :queue) AND (:wake_before IS NULL OR (owner IS NULL AND due_at < :wake_before))
 ORDER BY created_at DESC, run_id DESC LIMIT :limit
 
@@ -49,7 +53,8 @@ SELECT
     digest, error, labels, single_flight, parent, queue, queue_key, priority
 FROM {prefix}runs INDEXED BY {prefix}runs_position
 WHERE position = :position AND created_at >= :from_at AND (created_at, run_id) < (:before_at, :before_id)
-    AND (:workflow IS NULL OR workflow = :workflow) AND (:status IS NULL OR status = :status) AND (:parent IS NULL OR parent = :parent)
+    AND (:workflow IS NULL OR workflow = :workflow) AND (:status IS NULL OR status = :status)
+    AND (:parent IS NULL OR parent = :parent)
     AND (:queue IS NULL OR queue = :queue) AND (:wake_before IS NULL OR (owner IS NULL AND due_at < :wake_before))
 ORDER BY created_at DESC, run_id DESC LIMIT :limit
 
@@ -59,7 +64,8 @@ SELECT
     digest, error, labels, single_flight, parent, queue, queue_key, priority
 FROM {prefix}runs INDEXED BY {prefix}runs_parent
 WHERE parent = :parent AND created_at >= :from_at AND (created_at, run_id) < (:before_at, :before_id)
-    AND (:workflow IS NULL OR workflow = :workflow) AND (:status IS NULL OR status = :status) AND (:position IS NULL OR position = :position)
+    AND (:workflow IS NULL OR workflow = :workflow) AND (:status IS NULL OR status = :status)
+    AND (:position IS NULL OR position = :position)
     AND (:queue IS NULL OR queue = :queue) AND (:wake_before IS NULL OR (owner IS NULL AND due_at < :wake_before))
 ORDER BY created_at DESC, run_id DESC LIMIT :limit
 
@@ -69,7 +75,8 @@ SELECT
     digest, error, labels, single_flight, parent, queue, queue_key, priority
 FROM {prefix}runs INDEXED BY {prefix}runs_queue
 WHERE queue = :queue AND created_at >= :from_at AND (created_at, run_id) < (:before_at, :before_id)
-    AND (:workflow IS NULL OR workflow = :workflow) AND (:status IS NULL OR status = :status) AND (:position IS NULL OR position = :position)
+    AND (:workflow IS NULL OR workflow = :workflow) AND (:status IS NULL OR status = :status)
+    AND (:position IS NULL OR position = :position)
     AND (:parent IS NULL OR parent = :parent) AND (:wake_before IS NULL OR (owner IS NULL AND due_at < :wake_before))
 ORDER BY created_at DESC, run_id DESC LIMIT :limit
 
@@ -82,7 +89,8 @@ FROM {prefix}runs WHERE rowid IN (
     SELECT rowid FROM {prefix}runs INDEXED BY {prefix}runs_wake
     WHERE owner IS NULL AND due_at < :wake_before
         AND created_at >= :from_at AND (created_at, run_id) < (:before_at, :before_id)
-        AND (:workflow IS NULL OR workflow = :workflow) AND (:status IS NULL OR status = :status) AND (:position IS NULL OR position = :position)
+        AND (:workflow IS NULL OR workflow = :workflow) AND (:status IS NULL OR status = :status)
+        AND (:position IS NULL OR position = :position)
         AND (:parent IS NULL OR parent = :parent) AND (:queue IS NULL OR queue = :queue)
     ORDER BY created_at DESC, run_id DESC LIMIT :limit
 )
@@ -90,14 +98,17 @@ ORDER BY created_at DESC, run_id DESC
 
 -- name: list_by_label
 SELECT
-    run.run_id, workflow, version, status, position, revision, attempts, run.created_at, updated_at, due_at, finished_at, owner, fence,
+    run.run_id, workflow, version, status, position, revision, attempts, run.created_at, updated_at, due_at, finished_at,
+    owner, fence,
     digest, error, labels, single_flight, parent, queue, queue_key, priority
 FROM {prefix}labels AS label CROSS JOIN {prefix}runs AS run
 WHERE label.name = :label_name AND label.value = :label_value
     AND label.created_at >= :from_at AND (label.created_at, label.run_id) < (:before_at, :before_id)
     AND run.run_id = label.run_id
-    AND (:workflow IS NULL OR workflow = :workflow) AND (:status IS NULL OR status = :status) AND (:position IS NULL OR position = :position)
-    AND (:parent IS NULL OR parent = :parent) AND (:queue IS NULL OR queue = :queue) AND (:wake_before IS NULL OR (owner IS NULL AND due_at < :wake_before))
+    AND (:workflow IS NULL OR workflow = :workflow) AND (:status IS NULL OR status = :status)
+    AND (:position IS NULL OR position = :position)
+    AND (:parent IS NULL OR parent = :parent) AND (:queue IS NULL OR queue = :queue)
+    AND (:wake_before IS NULL OR (owner IS NULL AND due_at < :wake_before))
 ORDER BY label.created_at DESC, label.run_id DESC LIMIT :limit
 
 -- name: history

@@ -66,8 +66,8 @@ WHERE run_id = :run_id AND fence = :fence AND owner IS NOT NULL
 
 -- name: start
 INSERT INTO {prefix}runs (
-    run_id, workflow, version, status, position, revision, attempts, fence, owner, due_at, wake_at, start_at, created_at, updated_at,
-    single_flight, parent, queue, queue_key, priority, place, digest, labels, snapshot
+    run_id, workflow, version, status, position, revision, attempts, fence, owner, due_at, wake_at, start_at, created_at,
+    updated_at, single_flight, parent, queue, queue_key, priority, place, digest, labels, snapshot
 ) VALUES (?, ?, ?, 'Resuming', ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 
