@@ -119,11 +119,11 @@ class SQLiteStore:
     def close(self) -> None:
         """Close all connections."""
         self._open = False
-        with self._exclusive():
-            self._drop_writer()
+        self._bell.ring()
         with self._read_lock:
             self._drop_reader()
-        self._bell.ring()
+        with self._exclusive():  # last: a step may still be in its transaction
+            self._drop_writer()
 
     def migrate(self) -> Sequence[str]:
         """Bring the tables up to date; the names of the migrations done. Of several processes the first does it."""
