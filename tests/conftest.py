@@ -17,9 +17,9 @@ import pytest
 
 import flowstmt.snapshot
 from flowstmt.core.state import EVENT_TRANSITIONS, RUN_TRANSITIONS, THREAD_TRANSITIONS, State, Thread, WaitEvent
-from tests.postgres import postgres
+from tests.postgres import own_postgres, postgres
 
-__all__ = ["postgres"]
+__all__ = ["own_postgres", "postgres"]
 
 Transition = tuple[str, Any, Any]
 """(class name, status before, status after)."""

