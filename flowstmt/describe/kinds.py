@@ -146,6 +146,8 @@ def _step_details(node: Node, statement: Step) -> dict[str, Any]:
         "action": told(statement.action),
         "into": into(statement.into),
         "concurrent": node.concurrent,
+        "transactional": node.transactional,
+        "inline": node.inline,
         "retry": told_retry(statement.retry),
         "timeout": told(statement.timeout),
         "compensate": told(statement.compensate),
@@ -159,6 +161,8 @@ def _step_line(node: Node, statement: Step) -> str:
         called(statement.action),
         _kept(statement.into),
         "concurrent" * node.concurrent,
+        "transactional" * node.transactional,
+        "inline" * node.inline,
         *_limits(statement),
         None if undo is None else f"undone by {called(undo)}",
     )
@@ -168,7 +172,7 @@ def _step_label(node: Node, statement: Step) -> list[str]:
     undo = statement.compensate
     return [
         node.name,
-        *_lines(_kept_briefly(statement.into), "concurrent" * node.concurrent),
+        *_lines(_kept_briefly(statement.into), "concurrent" * node.concurrent, "transactional" * node.transactional),
         *_limits(statement),
         *_lines(None if undo is None else f"undo: {_brief(undo, 'a function')}"),
     ]

@@ -141,8 +141,8 @@ def _one_by_one(subject: Subject, step: Node) -> Iterator[Finding]:
     inner = step.parent
     while inner is not None and not _has_company(subject, inner, step):
         inner = inner.parent
-    if inner is None or subject.statement(step).concurrent is not None:
-        return  # it is, or is meant not to be
+    if inner is None or subject.statement(step).concurrent is not None or step.transactional:
+        return  # it is, or is meant not to be, or can't be
     if any(found.writes for found in _of_action(subject, step)):
         return  # it changes data, and has to have them to itself
     yield subject.finding(

@@ -44,8 +44,12 @@ class Harness(Generic[W]):
 
     - ``workflow``, ``state``, ``status``, ``result``, ``now``: what is now.
     - ``snapshot``: what was saved last (at first: the run before it started); ``saves``: all of them.
+    - ``published``: what actions told with ``current().publish``.
     - ``trace``: what happened, a line each. ``calls``: (kind, position, idempotency key) of every action, handler, setup
       and teardown that returned. ``decisions``: where each thread stood at each of its stops.
+
+    ``deps`` and ``connection`` are what ``current().deps`` and, in transactional steps, ``current().connection`` give. The
+    harness neither commits nor rolls back.
 
     With ``round_trip`` the objects are replaced by loaded ones after every step, so that nothing can hide outside of the
     snapshot; ``reload`` does it once, and is also what a crash does. ``invariant(workflow, state)`` is called at every
@@ -77,6 +81,7 @@ class Harness(Generic[W]):
         name: str | None = None,
         now: datetime = START,
         deps: Any = None,
+        connection: Any = None,
         round_trip: bool = False,
         concurrency: int = 1,
         invariant: Callable[[W, State], Any] | None = None,
@@ -90,7 +95,9 @@ class Harness(Generic[W]):
         self.calls: list[tuple[str, str, str]] = []
         self.decisions: dict[tuple[str, str, int], str] = {}
         self._cls = type(workflow)
+        self.published: list[Any] = []
         self._deps = deps
+        self._connection = connection
         self._round_trip = round_trip
         self._concurrency = concurrency
         self._invariant = invariant
@@ -232,6 +239,9 @@ class Harness(Generic[W]):
     def _note(self, current: Current, stage: str) -> str:
         label = f"{current.kind} at {current.position!r} (thread {current.thread_id})"
         self.trace.append(f"{stage} {label}")
+        current.publisher = self.published.append
+        if current.transactional:
+            current.connection = self._connection
         return label
 
     def _returned(self, current: Current) -> None:

@@ -284,7 +284,10 @@ def test_what_is_given_in_the_tree_wins():
     def other(result: str) -> None: ...
 
     never = Retry(max_attempts=1)
-    found = filled(one(lambda w: w.pay, into="log", retry=never, timeout=2 * HOUR, compensate=other, concurrent=False), "one")
+    found = filled(
+        one(lambda w: w.pay, into="log", retry=never, timeout=2 * HOUR, compensate=other, concurrent=False, inline=True), "one"
+    )
+    assert found.inline is True
     assert (found.into, found.retry, found.timeout, found.compensate, found.concurrent) == (
         "log",
         never,
@@ -413,3 +416,50 @@ def test_an_action_without_options_has_none():
     assert options_of(Data.refund) is None
     assert options_of(partial(partial(print))) is None
     assert options_of(None) is None
+
+
+@step(transactional=True)
+def book() -> None: ...
+
+
+@step(inline=True)
+def count() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("action", "given", "transactional", "inline"),
+    [
+        (book, {}, True, None),
+        (book, {"transactional": False, "inline": True}, False, True),
+        (count, {}, None, True),
+        (count, {"transactional": True, "inline": False}, True, False),
+        (print, {}, None, None),
+    ],
+)
+def test_transactional_and_inline_stand_with_the_action_or_in_the_tree(action, given, transactional, inline):
+    program, values = program_of(Step("one", action, **given))
+    node, statement = program.by_name["one"], values[0]
+    assert (statement.transactional, statement.inline) == (transactional, inline)
+    assert (node.transactional, node.inline) == (transactional is True, inline is True)
+
+
+async def later() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"action": later}, "it is transactional, but action later is async"),
+        ({"compensate": later}, "it is transactional, but compensate later is async"),
+        ({"concurrent": True}, "it is transactional and concurrent"),
+        ({"inline": True}, "it is transactional and inline"),
+        ({"timeout": HOUR}, "it is transactional and has a timeout"),
+        ({"transactional": "yes"}, "transactional must be True or False, not 'yes'"),
+        ({"transactional": None, "inline": 1}, "inline must be True or False, not 1"),
+    ],
+)
+def test_transactions_that_could_not_be_are_faults(options, fault):
+    given: dict[str, Any] = {"action": print, "transactional": True, **options}
+    with pytest.raises(DefinitionError) as caught:
+        validate(Step("one", **given))
+    assert [found.partition(": ")[2][: len(fault)] for found in caught.value.faults] == [fault]

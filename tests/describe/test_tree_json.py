@@ -61,6 +61,8 @@ def test_each_type_has_its_keys():
         "action": {"function": "print"},
         "into": "x",
         "concurrent": True,
+        "transactional": False,
+        "inline": False,
         "retry": None,
         "timeout": None,
         "compensate": None,

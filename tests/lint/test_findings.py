@@ -25,8 +25,8 @@ def test_every_code_has_a_case():
 
 # Slots that hold no callable which a driver calls, or one that sees an exception and nothing else.
 PLAIN = set(
-    "body concurrent errors event fail_fast forever go_names if_approved if_expired if_rejected join max_concurrency "
-    "max_iterations name need retry schema stay tolerate was".split()
+    "body concurrent errors event fail_fast forever go_names if_approved if_expired if_rejected inline join max_concurrency "
+    "max_iterations name need retry schema stay tolerate transactional was".split()
 )
 
 

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any
 
 from flowstmt import (
+    Current,
     ForEach,
     Go,
     If,
@@ -217,6 +218,30 @@ def deps_that_were_not_given() -> None:
 
 
 @ACTIONS.row
+def a_connection_that_nobody_has_set() -> None:
+    run(lambda w: Step("charge", lambda: current().connection, transactional=True))
+
+
+@ACTIONS.row
+def a_connection_for_a_step_that_is_not_transactional() -> None:
+    run(lambda w: Step("charge", lambda: current().connection))
+
+
+@ACTIONS.row
+def something_published_where_nobody_takes_it() -> None:
+    run(lambda w: Step("charge", lambda: current().publish("charged")))
+
+
+@ACTIONS.row
+def something_published_that_json_cannot_hold() -> None:
+    def invoke(current: Current, call: Callable[[], Any]) -> Any:
+        current.publisher = print
+        return call()
+
+    resume(order(lambda w: Step("charge", lambda: current().publish(Lock()))), new(), now=NOW, invoke=invoke)
+
+
+@ACTIONS.row
 def an_item_where_there_is_none() -> None:
     run(lambda w: Step("charge", lambda: current().item()))
 
@@ -373,6 +398,11 @@ for _title, _call in dict[str, Callable[[], Any]](
     }
 ).items():
     ARGUMENTS.add(_title, _call)
+
+
+@ARGUMENTS.row
+def a_clock_without_a_time_zone() -> None:
+    resume(order(_NOTHING), new(), now=lambda: datetime(2026, 6, 1))
 
 
 @ARGUMENTS.row

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from flowstmt import Statement, Step, step, validate
+from flowstmt import S, Statement, Step, step, validate
 from tests.messages.definitions import wrong
 from tests.messages.rows import Table
 
@@ -44,6 +45,28 @@ def what_undoes_is_no_function() -> None:
             return Step("reserve", self.reserve)
 
     validate(Reserved())
+
+
+@OPTIONS.row
+def transactions_that_can_not_be() -> None:
+    @dataclass
+    class Ledger(Booking):
+        def definition(self) -> Statement:
+            return S(
+                Step("book", self.book, transactional=True, compensate=self.unbook),
+                Step("sell", self.reserve, transactional=True, inline=True, compensate=None),
+                Step("look", print, transactional=True, concurrent=True, timeout=timedelta(seconds=3)),
+                Step("both", print, transactional=wrong("yes"), inline=wrong(1)),
+            )
+
+        async def book(self) -> None: ...
+
+        async def unbook(self) -> None: ...
+
+        def reserve(self) -> str:
+            return ""
+
+    validate(Ledger())
 
 
 @OPTIONS.row

@@ -28,7 +28,7 @@ class Order:
 
     def refund(self, receipt: str) -> None: ...
 
-    @step(into="receipt", compensate=refund)
+    @step(into="receipt", compensate=refund, transactional=True, inline=False)
     def charge(self) -> str:
         return ""
 
@@ -48,7 +48,7 @@ class Order:
         return S(
             Step("charge", self.charge),
             Step("ask", self.ask, concurrent=False),
-            Step("number", self.number, retry=Retry()),
+            Step("number", self.number, retry=Retry(), transactional=True, inline=False),
             ForEach("items", [1], Step("pack", self.pack)),
         )
 
