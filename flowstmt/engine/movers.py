@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowstmt import control
+from flowstmt.beside import running_loop
 from flowstmt.core.state import (
     AFTER_CALLBACK,
     AFTER_RESUME,
@@ -233,8 +234,10 @@ class Mover:
         reason: BaseException | None = None
         try:
             await self._go()
-        except GeneratorExit:
-            raise  # nobody awaits it any more, so it can't await either
+        except GeneratorExit as error:
+            if running_loop() is None or asyncio.current_task() is not self._task:
+                raise  # nobody awaits this any more, so it can't await either
+            reason = error
         except asyncio.CancelledError as error:
             if not self._told_to_end:
                 reason = error
