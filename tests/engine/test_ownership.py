@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flowstmt import Engine, MemoryStore, Return, S, Sleep, Statement, Step, current
+from flowstmt import Engine, MemoryStore, Return, S, Sleep, Statement, Step, current, load
 from flowstmt.stores.protocol import Renewal
 from tests.engine.databases import Database
 from tests.engine.running import SOON, run, stored, until
@@ -242,10 +242,7 @@ def test_workers_whose_clocks_are_wrong_by_minutes_fire_timers_neither_early_nor
                 now = await asyncio.to_thread(store.now)
                 row = await stored(store, run_id)
                 assert abs(row.finished_at - now) < timedelta(seconds=5)
-                data = (await engine.get(run_id)).snapshot
-                from flowstmt import load
-
-                napping, _ = load(Napping, data)
+                napping, _ = load(Napping, row.snapshot)
                 late_by = datetime.fromisoformat(napping.woken_at) - datetime.fromisoformat(napping.due_at)
                 assert timedelta(0) <= late_by < timedelta(seconds=1)
 
