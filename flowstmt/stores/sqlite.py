@@ -198,9 +198,10 @@ class SQLiteStore:
 
     def _leased(self, cursor: sqlite3.Cursor, rowid: int, worker: str, until: int) -> Claimed:
         cursor.execute(self._sql["claim"], (worker, until, rowid))
-        run_id, workflow, fence, attempts, snapshot = cursor.execute(self._sql["claimed"], (rowid,)).fetchone()
+        row = cursor.execute(self._sql["claimed"], (rowid,)).fetchone()
+        run_id, workflow, fence, attempts, snapshot, status, error = row
         messages = [message(row) for row in cursor.execute(self._sql["unseen"], (run_id,))]
-        return Claimed(run_id, workflow, fence, attempts, snapshot, messages)
+        return Claimed(run_id, workflow, fence, attempts, snapshot, messages, status, error)
 
     def renew(self, worker: str, leases: Mapping[str, int], lease: timedelta) -> Renewal:
         """Renew leases; which are lost; and messages that are new, of all runs that the worker holds."""

@@ -21,7 +21,7 @@ UPDATE {prefix}runs SET
 WHERE rowid = ?
 
 -- name: claimed
-SELECT run_id, workflow, fence, attempts, snapshot FROM {prefix}runs WHERE rowid = ?
+SELECT run_id, workflow, fence, attempts, snapshot, status, error FROM {prefix}runs WHERE rowid = ?
 
 -- name: unseen
 SELECT id, run_id, kind, body, key, created_at, status FROM {prefix}inbox INDEXED BY {prefix}inbox_run
