@@ -286,8 +286,8 @@ class SQLiteStore:
             if version is None:
                 continue
             self._seen.version = version
-            if seen is not None and seen != version:
-                return
+            if seen != version:
+                return  # also the first time: what was committed before that nobody has told
 
     def wake(self) -> None:
         """Let those that wait return."""
