@@ -73,7 +73,12 @@ class Acting:
             return self._started(run, await join(self._store, connection, run))
         # Not cut off in the middle: a run that is stored with our lease must get to the worker, or nobody moves it until
         # the lease has run out.
-        return await asyncio.shield(asyncio.ensure_future(self._start(run)))
+        starting = asyncio.ensure_future(self._start(run))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(_looked_at)
+            raise
 
     async def _start(self, run: NewRun) -> RunInfo:
         if run.queue is None and run.start_at is None and self._worker.has_room():
@@ -222,6 +227,12 @@ class Acting:
             purged += found
             if found < _PURGED_AT_ONCE:
                 return purged
+
+
+def _looked_at(task: asyncio.Future[Any]) -> None:
+    """Nobody waits for it any more: asyncio would complain about an exception that nobody has looked at."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _request(run_id: str, event: Any, thread_id: Any) -> CallbackRequest:

@@ -63,20 +63,20 @@ class Health:
 async def health_of(engine: Surroundings, held: int) -> Health:
     """How an engine is; answered soon, whatever the database does."""
     now = engine.clock()
-    lanes = (engine.writes, engine.reads)
+    ill = [lane.health for lane in (engine.writes, engine.reads) if lane.health.error is not None]
     unknown: dict[tuple[str, int], int] = {}
     error: str | None = None
-    try:
-        async with asyncio.timeout(_ANSWERS_WITHIN):
-            due = await engine.reads.call(engine.store.list, RunQuery(wake_before=now, limit=_LOOKED_AT))
-            await engine.writes.call(_nothing)
-        known = engine.catalogue.known()
-        unknown = dict(Counter((run.workflow, run.version) for run in due if known.get(run.workflow, 0) < run.version))
-    except TimeoutError:
-        error = f"the database has not answered for {_ANSWERS_WITHIN:g} s"
-    except StoreError as raised:
-        error = said(raised)
-    ill = [lane.health for lane in lanes if lane.health.error is not None]
+    if not ill:  # else it is known that the database does not answer
+        try:
+            async with asyncio.timeout(_ANSWERS_WITHIN):
+                due = await engine.reads.call(engine.store.list, RunQuery(wake_before=now, limit=_LOOKED_AT))
+                await engine.writes.call(_nothing)
+            known = engine.catalogue.known()
+            unknown = dict(Counter((run.workflow, run.version) for run in due if known.get(run.workflow, 0) < run.version))
+        except TimeoutError:
+            error = f"the database has not answered for {_ANSWERS_WITHIN:g} s"
+        except StoreError as raised:
+            error = said(raised)
     return Health(
         engine.settings.worker_id,
         error is None and not ill,

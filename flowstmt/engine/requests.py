@@ -27,7 +27,7 @@ from flowstmt.engine.messages import read_answer, read_error_info
 from flowstmt.engine.movers import Mover
 from flowstmt.engine.surroundings import Surroundings
 from flowstmt.engine.worker import Worker
-from flowstmt.errors import LeaseLostError, NotFoundError, PausedError, WorkflowFinishedError
+from flowstmt.errors import FlowstmtError, LeaseLostError, NotFoundError, PausedError, WorkflowFinishedError
 from flowstmt.stores.protocol import Message, MessageKind, Posted, StoredRun, Taken, Withdrawal
 
 __all__ = ["Ask", "Requests", "not_found", "why_paused"]
@@ -72,6 +72,7 @@ class Requests:
         self._looking: asyncio.Task[None] | None = None
         self._rung = asyncio.Event()
         self._withdrawing: set[asyncio.Future[Any]] = set()
+        self._stopped = False
 
     async def row(self, run_id: str) -> StoredRun:
         """The run as it is stored. Raises ``NotFoundError``."""
@@ -89,7 +90,12 @@ class Requests:
         self._rung.set()
 
     async def stop(self) -> None:
-        """Look for answers no more; what has been withdrawn is written."""
+        """The engine is left: nobody is kept waiting, and what has been withdrawn is written."""
+        self._stopped = True
+        for message_id, answer in self._awaited.items():
+            if not answer.done():
+                answer.set_exception(_left(f"message {message_id!r}", may_be=True))
+        self._awaited.clear()
         if self._looking is not None:
             self._looking.cancel()
             with suppress(asyncio.CancelledError):
@@ -117,7 +123,7 @@ class Requests:
         return read_answer(answer)
 
     async def _asked(self, ask: Ask, attempt: _Attempt) -> bytes:
-        while True:
+        while not self._stopped:
             attempt.mover = self._worker.held(ask.run_id)
             if attempt.mover is None:
                 attempt.row = await self.row(ask.run_id)
@@ -131,6 +137,7 @@ class Requests:
             except (MovedOnError, LeaseLostError):
                 # Not applied: the run came to rest first, or belongs to another worker by now.
                 continue
+        raise _left(ask.what, may_be=False)
 
     # --- by way of the inbox ---
 
@@ -219,6 +226,11 @@ class Requests:
         else:
             why = f"The run is moved by worker {now.owner!r}, which has not answered: it may be busy with a long step, or dead"
         raise _too_late(ask, why, may_be=not untouched)
+
+
+def _left(what: str, *, may_be: bool) -> FlowstmtError:
+    stands = "it may be applied all the same" if may_be else "it was not applied"
+    return FlowstmtError(f"the engine was left while {what} waited for its answer: {stands}")
 
 
 def not_found(run_id: str) -> NotFoundError:

@@ -11,6 +11,7 @@ import pytest
 from flowstmt import (
     CallbackError,
     CallbackRequest,
+    FlowstmtError,
     InvalidPayloadError,
     NotFoundError,
     NotWaitingError,
@@ -327,6 +328,29 @@ class TestNotAnsweredInTime:
                 gate.open()
 
         run(main())
+
+
+def test_nobody_is_kept_waiting_by_an_engine_that_is_left(database: Database) -> None:
+    async def main() -> None:
+        gate = Gate("left")
+        async with engine_on(database) as there:
+            await there.start(Held("left"), run_id="h-1")
+            await gate.arrived()
+            async with engine_on(database, workflows=[Counting]) as here:
+                calling = asyncio.create_task(here.callback("h-1", PAID, 5, timeout=None))
+                await until(lambda: posted(here, "h-1"), "the message is in the inbox")
+            with pytest.raises(FlowstmtError, match=r"the engine was left.* may be applied all the same"):
+                await calling
+            mine = asyncio.create_task(there.callback("h-1", PAID, 6, timeout=None))
+            waiting = asyncio.create_task(there.result("h-1"))
+            await asyncio.sleep(0)
+            gate.open()
+            await there.pause("h-1")
+        for task in (mine, waiting):
+            with pytest.raises(FlowstmtError):
+                await task
+
+    run(main())
 
 
 def test_a_callback_from_inside_of_its_own_run_is_refused_and_no_deadlock(database: Database) -> None:
