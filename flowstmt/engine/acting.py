@@ -81,11 +81,18 @@ class Acting:
             raise
 
     async def _start(self, run: NewRun) -> RunInfo:
-        if run.queue is None and run.start_at is None and self._worker.has_room():
+        born_here = run.queue is None and run.start_at is None and self._worker.reserve()
+        if born_here:
             run.worker, run.lease = self._settings.worker_id, self._settings.lease
-        started = await self._lane.write(run)
-        info = self._started(run, started)
-        if started.created and run.worker is not None:
+        created = False
+        try:
+            started = await self._lane.write(run)
+            info = self._started(run, started)
+            created = started.created
+        finally:
+            if born_here and not created:
+                self._worker.unreserve()
+        if born_here and created:
             self._worker.adopt(Claimed(run.run_id, run.workflow, 1, 0, run.snapshot))
         return info
 

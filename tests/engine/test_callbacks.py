@@ -23,6 +23,7 @@ from flowstmt import (
     UnknownEventError,
     WorkflowFinishedError,
 )
+from flowstmt.stores.protocol import MessageStatus
 from tests.engine.databases import Database
 from tests.engine.flows import CLOSED, PAID, Counting, Gate, Held, Order, Receipt, Refusing, Selfish
 from tests.engine.running import SOON, engine_on, run, stored, until
@@ -365,7 +366,8 @@ def test_a_callback_from_inside_of_its_own_run_is_refused_and_no_deadlock(databa
 
 async def posted(engine, run_id: str) -> bool:
     """Whether the inbox of a run holds a message that nobody has taken."""
-    return bool(await asyncio.to_thread(engine._store.messages, run_id, "new", 10))
+    shared = engine._inside("asking").shared
+    return bool(await shared.reads.call(shared.store.messages, run_id, MessageStatus.new, 10))
 
 
 async def unposted(engine, run_id: str) -> bool:
