@@ -20,6 +20,7 @@ class Database(Protocol):
     """A database that is there, and empty. ``url`` is what another process opens it by."""
 
     url: str
+    sqlalchemy_url: str
 
     def store(self) -> Store:
         """A store on it, of its own."""
@@ -29,7 +30,7 @@ class Database(Protocol):
 
 
 class MemoryDatabase:
-    url = ""
+    url = sqlalchemy_url = ""
 
     def __init__(self) -> None:
         self._store = flowstmt.MemoryStore()
@@ -44,6 +45,7 @@ class MemoryDatabase:
 class SQLiteDatabase:
     def __init__(self, path: Path) -> None:
         self.url = str(path)
+        self.sqlalchemy_url = f"sqlite:///{path}"
 
     def store(self) -> Store:
         return flowstmt.SQLiteStore(self.url)
@@ -64,6 +66,8 @@ class PostgresDatabase:
         cls = type(self)
         if not cls._dsn:
             cls._dsn = postgres("engine")
+        self.dsn = cls._dsn
+        self.sqlalchemy_url = self.dsn.replace("postgresql://", "postgresql+psycopg://")
         self.url = f"{cls._dsn}#flows_{next(_numbers)}"
 
     def store(self) -> Store:

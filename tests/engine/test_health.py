@@ -104,7 +104,7 @@ def test_a_database_that_does_not_answer_keeps_nobody_waiting() -> None:
 
 
 class OneStore:
-    url = ""
+    url = sqlalchemy_url = ""
 
     def __init__(self, only: Moody) -> None:
         self.only = only

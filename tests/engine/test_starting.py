@@ -6,7 +6,10 @@ import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session
 
 from flowstmt import (
     ConflictError,
@@ -21,9 +24,10 @@ from flowstmt import (
     StoreError,
     WorkflowStatus,
 )
-from tests.engine.databases import Database
+from tests.engine.databases import Database, PostgresDatabase
 from tests.engine.flows import PAID, Counting, Order, Sleeping
 from tests.engine.running import SOON, engine_on, run
+from tests.postgres import Postgres
 
 
 def test_a_run_is_stored_when_start_returns_and_ends_by_itself(database: Database) -> None:
@@ -290,6 +294,39 @@ class TestInATransactionOfTheUsers:
                 assert await engine.signal("o-1", PAID, 5, connection=connection)
                 connection.commit()
                 connection.close()
+                assert await engine.result("o-1", SOON) == 5
+
+        run(main())
+
+    def test_sessions_and_connections_of_sqlalchemy_are_taken(self, shared_database: Database) -> None:
+        async def main() -> None:
+            async with engine_on(shared_database) as engine:
+                db = create_engine(shared_database.sqlalchemy_url)
+                with Session(db) as session, session.begin():
+                    session.execute(text("SELECT 1"))
+                    await engine.start(Counting(), run_id="c-1", connection=session)
+                with db.begin() as connection:
+                    connection.execute(text("SELECT 1"))
+                    await engine.start(Counting(), run_id="c-2", connection=connection)
+                with Session(db) as session:
+                    await engine.start(Counting(), run_id="c-3", connection=session)
+                    session.rollback()
+                db.dispose()
+                assert await engine.result("c-1", SOON) == await engine.result("c-2", SOON) == 3
+                with pytest.raises(NotFoundError):
+                    await engine.get("c-3")
+
+        run(main())
+
+    def test_connections_that_are_awaited_are_taken(self, postgres: Postgres) -> None:
+        database = PostgresDatabase(postgres)
+
+        async def main() -> None:
+            async with engine_on(database) as engine:
+                async with await psycopg.AsyncConnection.connect(database.dsn) as connection:
+                    await engine.start(Order(), run_id="o-1", connection=connection)
+                    assert await engine.signal("o-1", PAID, 5, key="once", connection=connection)
+                    assert not await engine.signal("o-1", PAID, 5, key="once", connection=connection)
                 assert await engine.result("o-1", SOON) == 5
 
         run(main())
