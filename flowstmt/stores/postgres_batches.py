@@ -1,12 +1,13 @@
 """Writes of one commit, sent as one pipeline: BEGIN, all statements, COMMIT, and only then are the results read.
 
 Checkpoints, which are most of what is written, go first, all with one prepared statement; the others follow in their order.
-That changes no answer, as only the first write about a run goes ahead, and no write but a run's own looks at its snapshot.
+That changes no answer: only the first write about a run goes ahead, and past others only a mere snapshot does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import psycopg
@@ -14,7 +15,7 @@ from psycopg.rows import tuple_row
 
 from flowstmt.errors import StoreError, said
 from flowstmt.stores.postgres_connections import CONTENT, Connection, Statements, is_about_content, result_of
-from flowstmt.stores.postgres_writes import Call, Steps, Writes, extras, is_news, target, was_saved
+from flowstmt.stores.postgres_writes import Call, Result, Steps, Writes, extras, is_news, target, was_saved
 from flowstmt.stores.protocol import Outcome, Save, Write
 
 __all__ = ["Batches"]
@@ -65,24 +66,25 @@ class Batches:
             assert isinstance(save, Save)
             for call in (self._writes.save(save), *extras(save)):
                 calls[call.name].append(call.parameters)
+        for name in ("save", "rest"):
+            calls[name].sort(key=itemgetter("run_id"))  # so that batches of several workers don't deadlock
         later = {number: self._writes.calls(writes[number]) for number in rest}
         news = any(map(is_news, writes))
         if not news and sum(map(len, calls.values())) + sum(map(len, later.values())) == 1:
             saved, found = self._alone(connection, calls, later)
         else:
             saved, found = self._piped(connection, calls, later, news)
-        outcomes: list[Outcome | None] = [True] * len(writes)
+        outcomes: list[Outcome] = [True] * len(writes)
         if saved < len(ahead):
             lost = [write for write in (writes[number] for number in ahead) if isinstance(write, Save)]
             standing = self._sql.rows(connection, "standing", {"run_ids": [save.run_id for save in lost]})
             for number, save in zip(ahead, lost, strict=True):
                 outcomes[number] = was_saved(save, standing)
         for number, cursor in found.items():
-            outcomes[number] = self._writes.answer(writes[number], result_of(cursor))
-        return [
-            self._looked_up(connection, writes[number]) if outcome is None else outcome
-            for number, outcome in enumerate(outcomes)
-        ]
+            result = result_of(cursor)
+            outcome = self._writes.answer(writes[number], result)
+            outcomes[number] = self._looked_up(connection, writes[number], result) if outcome is None else outcome
+        return outcomes
 
     def _alone(
         self, connection: Connection, calls: dict[str, list[dict[str, Any]]], later: dict[int, list[Call]]
@@ -114,8 +116,8 @@ class Batches:
             self._sql.execute(connection, "commit")
         return sum(many[name].rowcount for name in ("save", "rest") if name in many), found
 
-    def _looked_up(self, connection: Connection, write: Write) -> Outcome:
-        outcome = self.run(connection, self._writes.looked_up(write))  # type: ignore[arg-type] # None: see below
+    def _looked_up(self, connection: Connection, write: Write, first: Result) -> Outcome:
+        outcome = self.run(connection, self._writes.looked_up(write, first))  # type: ignore[arg-type] # None: see below
         if outcome is not None:
             return outcome
         return self.commit(connection, [write])[0]  # the run that was in the way has gone meanwhile
@@ -143,19 +145,20 @@ class Batches:
 
 
 def _parted(writes: Sequence[Write]) -> tuple[list[int], list[int]]:
-    """Which writes may go ahead: checkpoints that are the first about their run. Ordered, so that batches don't deadlock."""
+    """Which writes may go ahead: checkpoints that are the first about their run."""
     ahead: list[int] = []
     rest: list[int] = []
     met = set[str | None]()
     for number, write in enumerate(writes):
         if isinstance(write, Save):
-            (rest if write.run_id in met else ahead).append(number)
+            # What it does besides must not get past a write that was handed in before it.
+            overtakes = rest and (write.rest or write.taken or write.messages or write.children)
+            (rest if overtakes or write.run_id in met else ahead).append(number)
             met.update(posted.run_id for posted in write.messages)
             met.update(child.run_id for child in write.children)
         else:
             rest.append(number)
         met.add(target(write))
-    ahead.sort(key=lambda number: writes[number].run_id)  # type: ignore[union-attr] # a Save has one
     return ahead, rest
 
 

@@ -150,7 +150,7 @@ class Writes:
         """What the first call of a write has found; None: look further."""
         match write:
             case NewRun():
-                return Started(created=True) if result.rows else None
+                return Started(created=True) if result.rows[0][0] else None
             case Save():
                 return True if result.changed else None
             case Message():
@@ -160,15 +160,18 @@ class Writes:
             case _:
                 return result.changed > 0
 
-    def looked_up(self, write: Write) -> Generator[Call, Result, Outcome | None]:
+    def looked_up(self, write: Write, first: Result) -> Generator[Call, Result, Outcome | None]:
         """Look further: who is in the way of a start, whether a save was made before. None: who was in the way has gone."""
         if isinstance(write, Save):
             result = yield Call("standing", {"run_ids": [write.run_id]})
             return was_saved(write, result.rows)
         assert isinstance(write, NewRun)
-        result = yield Call("get", {"run_id": write.run_id})
+        _, is_there, in_flight = first.rows[0]
+        result = yield Call("get", {"run_id": write.run_id if is_there or in_flight is None else in_flight})
         if result.rows:
-            return Started(created=False, existing=stored(result.rows[0]))
+            found = stored(result.rows[0])
+            return Started(created=False, existing=found, in_flight=found.run_id != write.run_id)
+        # Both may have been too young for the first call to see.
         result = yield Call("get_in_flight", {"workflow": write.workflow, "single_flight": write.single_flight})
         if result.rows:
             return Started(created=False, existing=stored(result.rows[0]), in_flight=True)
@@ -178,11 +181,12 @@ class Writes:
         """All of a write, call by call."""
         while True:
             first, *more = self.calls(write)
-            outcome = self.answer(write, (yield first))
+            found = yield first
+            outcome = self.answer(write, found)
             for call in more:  # noqa: UP028 a list takes no results
                 yield call
             if outcome is None:
-                outcome = yield from self.looked_up(write)
+                outcome = yield from self.looked_up(write, found)
             if outcome is not None:
                 return outcome
 

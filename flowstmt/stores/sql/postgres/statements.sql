@@ -57,7 +57,9 @@ WITH run AS (
     SELECT run.run_id, label.name, label.value, run.created_at
     FROM run, unnest(%(label_names)s::text[], %(label_values)s::text[]) AS label (name, value)
 )
-SELECT run_id FROM run
+SELECT EXISTS (SELECT FROM run),
+    EXISTS (SELECT FROM {schema}.runs WHERE run_id = %(run_id)s::text),
+    (SELECT run_id FROM {schema}.runs WHERE workflow = %(workflow)s::text AND single_flight = %(single_flight)s::text)
 
 -- name: save
 UPDATE {schema}.runs
@@ -109,13 +111,14 @@ WHERE run_id = %(run_id)s::text AND fence = %(fence)s::bigint
 ON CONFLICT DO NOTHING
 
 -- name: post
+-- A run that has come to its end with this very save may have a message for itself.
 WITH run AS (
     SELECT finished_at FROM {schema}.runs WHERE run_id = %(run_id)s::text
 ), message AS (
     INSERT INTO {schema}.inbox (id, run_id, kind, key, status, body, created_at)
     SELECT %(id)s::text, %(run_id)s::text, %(kind)s::text, %(key)s::text, 'new', %(body)s::text, clock_timestamp()
     FROM run
-    WHERE finished_at IS NULL AND (%(guard)s::text IS NULL OR EXISTS (
+    WHERE (finished_at IS NULL OR %(guard)s::text = %(run_id)s::text) AND (%(guard)s::text IS NULL OR EXISTS (
         SELECT FROM {schema}.runs
         WHERE run_id = %(guard)s::text AND fence = %(guard_fence)s::bigint AND revision = %(guard_revision)s::bigint
     ))
