@@ -133,6 +133,7 @@ class PostgresStore:
             with self._reading() as connection:
                 check_schema(connection, self._sql, self._migrations, self.schema, self._where)
         self._identity()
+        self._listener.open()
 
     def close(self) -> None:
         """Give up all connections."""

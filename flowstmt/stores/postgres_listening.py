@@ -32,14 +32,21 @@ class Listener:
         self._connection: Connection | None = None
         self._silent = False
         self._closed = False
-        self._bell, self._button = socket.socketpair()
-        self._bell.setblocking(False)
-        self._button.setblocking(False)
+        self._bell: socket.socket
+        self._button: socket.socket | None = None
+
+    def open(self) -> None:
+        """Get ready to be woken. Not before: a store that nobody opens has nothing to close."""
+        if self._button is None:
+            self._bell, self._button = socket.socketpair()
+            self._bell.setblocking(False)
+            self._button.setblocking(False)
+            self._closed = False
 
     def wait(self, seconds: float) -> None:
         """Return when there is news, after ``wake``, or when time is over."""
         with self._lock:
-            if self._closed:
+            if self._closed or self._button is None:
                 return
             fresh = self._connected()
             with selectors.DefaultSelector() as selector:
@@ -56,6 +63,8 @@ class Listener:
 
     def wake(self) -> None:
         """Let a wait return; if there is none just now, the next one."""
+        if self._button is None:
+            return
         try:
             self._button.send(b"!")
         except BlockingIOError:
@@ -72,8 +81,10 @@ class Listener:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
-            self._bell.close()
-            self._button.close()
+            if self._button is not None:
+                self._bell.close()
+                self._button.close()
+                self._button = None
 
     def _connected(self) -> bool:
         """Whether the connection is new."""
