@@ -38,7 +38,7 @@ from flowstmt.stores.protocol import (
     Withdrawal,
     Write,
 )
-from flowstmt.stores.sqlite_connections import CONTENT, StepConnection, connect, translated
+from flowstmt.stores.sqlite_connections import CONTENT, WAITS, StepConnection, begin, connect, translated
 from flowstmt.stores.sqlite_joining import joined
 from flowstmt.stores.sqlite_rows import history_row, instant, leading, message, microseconds, page, published, span, stored
 from flowstmt.stores.sqlite_schema import check_schema, migrate_schema
@@ -113,7 +113,7 @@ class SQLiteStore:
             self.migrate()
         else:
             with self._exclusive(), translated(self.path):
-                check_schema(self._connected(), self._sql, self._migrations, self.path)
+                check_schema(self._cursor_of_writer(), self._sql, self._migrations, self.path, self._busy_timeout)
         self._open = True
 
     def close(self) -> None:
@@ -128,7 +128,9 @@ class SQLiteStore:
     def migrate(self) -> Sequence[str]:
         """Bring the tables up to date; the names of the migrations done. Of several processes the first does it."""
         with self._exclusive(), translated(self.path):
-            return migrate_schema(self._connected(), self._sql, self._migrations, self.path, self._now())
+            return migrate_schema(
+                self._cursor_of_writer(), self._sql, self._migrations, self.path, self._now(), self._busy_timeout
+            )
 
     # -- the writing thread
 
@@ -149,7 +151,7 @@ class SQLiteStore:
             return self._writes.write_all(cursor, writes, now)
         except CONTENT:
             cursor.execute("ROLLBACK")
-            cursor.execute("BEGIN IMMEDIATE")
+            begin(cursor, self._busy_timeout)
         outcomes: list[Outcome] = []
         for write in writes:
             cursor.execute("SAVEPOINT one")
@@ -304,7 +306,7 @@ class SQLiteStore:
             with translated(self.path):
                 connection = self._stepping()
                 cursor = sqlite3.Connection.cursor(connection)
-                cursor.execute("BEGIN IMMEDIATE")
+                begin(cursor, self._busy_timeout)
             transaction = SQLiteTransaction(connection, cursor, self._writes, self._now, self.path)
             try:
                 yield transaction
@@ -381,13 +383,13 @@ class SQLiteStore:
 
     def _connected(self) -> sqlite3.Connection:
         if self._writer is None:
-            self._writer = connect(self.path, busy_timeout=self._busy_timeout, synchronous=self._synchronous)
+            self._writer = connect(self.path, busy_timeout=self._busy_timeout, synchronous=self._synchronous, waits=WAITS)
         return self._writer
 
     def _stepping(self) -> StepConnection:
         if self._stepper is None:
             self._stepper = connect(
-                self.path, busy_timeout=self._busy_timeout, synchronous=self._synchronous, factory=StepConnection
+                self.path, busy_timeout=self._busy_timeout, synchronous=self._synchronous, waits=WAITS, factory=StepConnection
             )
         self._stepper.lent = True
         return self._stepper
@@ -445,7 +447,7 @@ class _Writing:
         try:
             store._check_open()
             cursor = store._cursor_of_writer()
-            cursor.execute("BEGIN IMMEDIATE")
+            begin(cursor, store._busy_timeout)
         except BaseException as error:
             self._leave(error)
             raise

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, Self
+from functools import partial
+from typing import Any, NoReturn, Self, TypeVar
 from weakref import WeakSet
 
 from flowstmt.errors import StoreError, said
 
-__all__ = ["CONTENT", "StepConnection", "connect", "translated"]
+__all__ = ["CONTENT", "WAITS", "StepConnection", "begin", "connect", "patiently", "translated"]
 
 CONTENT = (
     sqlite3.IntegrityError,
@@ -25,6 +26,11 @@ CONTENT = (
     ValueError,
 )
 """What a write raises because of what is in it: the database itself is well."""
+
+T = TypeVar("T")
+
+WAITS = 0.005
+"""So long, in seconds, SQLite waits by itself on a connection that writes."""
 
 _PASSING = frozenset(
     {
@@ -52,10 +58,25 @@ _ADVICE = {
 }
 
 
-def connect(path: str, *, busy_timeout: float, synchronous: str, factory: type[sqlite3.Connection] = sqlite3.Connection) -> Any:
-    """A connection in WAL mode that commits when it is told to, and may be used by one thread after the other."""
+def connect(
+    path: str,
+    *,
+    busy_timeout: float,
+    synchronous: str,
+    waits: float | None = None,
+    factory: type[sqlite3.Connection] = sqlite3.Connection,
+) -> Any:
+    """A connection in WAL mode that commits when it is told to, and may be used by one thread after the other.
+
+    ``waits`` is how long SQLite waits for a lock by itself, if not ``busy_timeout``.
+    """
     connection = sqlite3.connect(
-        path, timeout=busy_timeout, isolation_level=None, check_same_thread=False, cached_statements=256, factory=factory
+        path,
+        timeout=busy_timeout if waits is None else waits,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+        factory=factory,
     )
     try:
         _use_wal(connection, path, busy_timeout)
@@ -68,21 +89,34 @@ def connect(path: str, *, busy_timeout: float, synchronous: str, factory: type[s
 
 def _use_wal(connection: sqlite3.Connection, path: str, busy_timeout: float) -> None:
     """Several processes may do this at once: SQLite doesn't wait for its lock here, whatever the timeout."""
-    deadline = time.monotonic() + busy_timeout
-    while True:
-        try:
-            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        except sqlite3.OperationalError as error:
-            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
-                raise
-            time.sleep(0.005)
-        else:
-            break
+    (mode,) = patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone(), busy_timeout)
     if mode != "wal":
         raise StoreError(
             f"{path} can't be put into WAL mode (it stays in {mode!r}): SQLiteStore needs a file on a local disk that can be "
             "shared by memory; a network file system can't"
         )
+
+
+def begin(cursor: sqlite3.Cursor, busy_timeout: float) -> None:
+    """Begin to write, once nobody else does."""
+    patiently(partial(cursor.execute, "BEGIN IMMEDIATE"), busy_timeout)
+
+
+def patiently(action: Callable[[], T], busy_timeout: float) -> T:
+    """Do something again while the database is locked.
+
+    SQLite's own way of waiting sleeps longer each time, up to a tenth of a second: whoever waits loses against those who come
+    anew, and may starve. Connections that write wait a few milliseconds by themselves, and are asked again here.
+    """
+    deadline = None
+    while True:
+        try:
+            return action()
+        except sqlite3.OperationalError as error:
+            deadline = deadline or time.monotonic() + busy_timeout
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.001)
 
 
 @contextmanager

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from flowstmt.errors import SchemaError
 from flowstmt.stores.named_sql import Migration
+from flowstmt.stores.sqlite_connections import begin, patiently
 
 __all__ = ["check_schema", "migrate_schema"]
 
 
-def check_schema(connection: sqlite3.Connection, sql: Mapping[str, str], migrations: Sequence[Migration], path: str) -> None:
+def check_schema(
+    cursor: sqlite3.Cursor, sql: Mapping[str, str], migrations: Sequence[Migration], path: str, busy_timeout: float
+) -> None:
     """Raise ``SchemaError`` unless the tables are exactly those of this version."""
-    missing = _missing(connection, sql, migrations, path)
+    missing = patiently(partial(_missing, cursor, sql, migrations, path), busy_timeout)
     if missing:
         raise SchemaError(
             f"the tables in {path} are {'missing' if len(missing) == len(migrations) else 'older than this flowstmt'}: run "
@@ -27,33 +31,31 @@ def check_schema(connection: sqlite3.Connection, sql: Mapping[str, str], migrati
 
 
 def migrate_schema(
-    connection: sqlite3.Connection, sql: Mapping[str, str], migrations: Sequence[Migration], path: str, now: int
+    cursor: sqlite3.Cursor, sql: Mapping[str, str], migrations: Sequence[Migration], path: str, now: int, busy_timeout: float
 ) -> Sequence[str]:
     """Do the migrations that were not done, all in one transaction; their names. Raises ``SchemaError`` if there are newer."""
-    if not _missing(connection, sql, migrations, path):
+    if not patiently(partial(_missing, cursor, sql, migrations, path), busy_timeout):
         return ()
-    connection.execute("BEGIN IMMEDIATE")
+    begin(cursor, busy_timeout)
     try:
-        missing = _missing(connection, sql, migrations, path)  # another process may have been faster
-        connection.execute(sql["create_migrations"])
+        missing = _missing(cursor, sql, migrations, path)  # another process may have been faster
+        cursor.execute(sql["create_migrations"])
         for migration in missing:
             for statement in _statements(migration.sql):
-                connection.execute(statement)
-            connection.execute(sql["add_migration"], (migration.number, migration.name, now))
-        connection.execute("COMMIT")
+                cursor.execute(statement)
+            cursor.execute(sql["add_migration"], (migration.number, migration.name, now))
+        cursor.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        if cursor.connection.in_transaction:
+            cursor.execute("ROLLBACK")
         raise
     return [migration.name for migration in missing]
 
 
-def _missing(
-    connection: sqlite3.Connection, sql: Mapping[str, str], migrations: Sequence[Migration], path: str
-) -> Sequence[Migration]:
-    if connection.execute(sql["find_migrations"]).fetchone() is None:
+def _missing(cursor: sqlite3.Cursor, sql: Mapping[str, str], migrations: Sequence[Migration], path: str) -> Sequence[Migration]:
+    if cursor.execute(sql["find_migrations"]).fetchone() is None:
         return migrations
-    done = dict(connection.execute(sql["list_migrations"]).fetchall())
+    done = dict(cursor.execute(sql["list_migrations"]).fetchall())
     newest = max(done, default=0)
     if newest > migrations[-1].number:
         raise SchemaError(
