@@ -38,7 +38,7 @@ from flowstmt.stores.protocol import (
     Withdrawal,
     Write,
 )
-from flowstmt.stores.sqlite_connections import CONTENT, WAITS, StepConnection, begin, connect, translated
+from flowstmt.stores.sqlite_connections import CONTENT, WAITS, StepConnection, begin, connect, discard, translated
 from flowstmt.stores.sqlite_joining import joined
 from flowstmt.stores.sqlite_rows import history_row, instant, leading, message, microseconds, page, published, span, stored
 from flowstmt.stores.sqlite_schema import check_schema, migrate_schema
@@ -325,7 +325,7 @@ class SQLiteStore:
             cursor.close()
         except sqlite3.Error as error:
             _log.warning("the connection of a step to %s is closed, as it can't roll back: %s", self.path, said(error))
-            connection.close()
+            discard(connection)
             return False
         return True
 
@@ -397,7 +397,7 @@ class SQLiteStore:
     def _drop_writer(self) -> None:
         for connection in (self._writer, self._stepper):
             if connection is not None:
-                connection.close()
+                discard(connection)
         self._writer = self._stepper = self._cursor = None
 
     def _read(self, name: str, parameters: Any) -> Sequence[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -13,7 +14,7 @@ from weakref import WeakSet
 
 from flowstmt.errors import StoreError, said
 
-__all__ = ["CONTENT", "WAITS", "StepConnection", "begin", "connect", "patiently", "translated"]
+__all__ = ["CONTENT", "WAITS", "StepConnection", "begin", "connect", "discard", "patiently", "translated"]
 
 CONTENT = (
     sqlite3.IntegrityError,
@@ -28,6 +29,8 @@ CONTENT = (
 """What a write raises because of what is in it: the database itself is well."""
 
 T = TypeVar("T")
+
+_log = logging.getLogger("flowstmt.stores.sqlite")
 
 WAITS = 0.005
 """So long, in seconds, SQLite waits by itself on a connection that writes."""
@@ -95,6 +98,21 @@ def _use_wal(connection: sqlite3.Connection, path: str, busy_timeout: float) -> 
             f"{path} can't be put into WAL mode (it stays in {mode!r}): SQLiteStore needs a file on a local disk that can be "
             "shared by memory; a network file system can't"
         )
+
+
+def discard(connection: sqlite3.Connection) -> None:
+    """Close a connection whatever state it is in.
+
+    To close it is not enough: as long as anybody, a traceback say, refers to one of its cursors, SQLite keeps what was closed,
+    with its transaction and the lock.
+    """
+    try:
+        if connection.in_transaction:
+            sqlite3.Connection.rollback(connection)  # the one of a step refuses it to its action
+    except sqlite3.Error as error:
+        _log.debug("a connection that is given up can't roll back: %s", said(error))
+    finally:
+        connection.close()
 
 
 def begin(cursor: sqlite3.Cursor, busy_timeout: float) -> None:

@@ -262,6 +262,19 @@ def test_a_write_that_is_refused_does_not_take_its_batch_down(store):
     assert isinstance(also, StoreError)
 
 
+def test_a_commit_that_fails_leaves_nothing_and_the_same_call_works_later(store):
+    def no_commits(action, argument, *_):
+        refused = action == sqlite3.SQLITE_TRANSACTION and argument == "COMMIT"
+        return sqlite3.SQLITE_DENY if refused else sqlite3.SQLITE_OK
+
+    store.commit([new("first")])
+    store._writer.set_authorizer(no_commits)
+    with pytest.raises(StoreError, match="not authorized"):
+        store.commit([new()])
+    assert store.get("r") is None
+    assert store.commit([new()])[0].created
+
+
 # --- threads and processes
 
 
@@ -466,6 +479,9 @@ def test_a_start_and_a_message_are_seen_once_the_caller_commits(path, store):
 
 def test_what_can_not_be_joined_is_refused_and_says_why(tmp_path, path, store, other):
     elsewhere = sqlite3.connect(tmp_path / "elsewhere.db")
+    with pytest.raises(StoreError, match="only if it is one of the same database"):
+        store.join(elsewhere, [new()])
+    (tmp_path / "elsewhere.db").unlink(missing_ok=True)
     with pytest.raises(StoreError, match="only if it is one of the same database"):
         store.join(elsewhere, [new()])
     elsewhere.close()
