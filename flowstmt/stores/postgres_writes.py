@@ -155,7 +155,7 @@ class Writes:
                 return True if result.changed else None
             case Message():
                 return Posted(result.rows[0][0])
-            case Withdrawal():
+            case Withdrawal() | Publication():
                 return bool(result.rows[0][0])
             case _:
                 return result.changed > 0

@@ -146,14 +146,16 @@ WITH message AS (
 SELECT EXISTS (SELECT FROM withdrawn) OR NOT EXISTS (SELECT FROM message)
 
 -- name: publish
-INSERT INTO {schema}.published (run_id, id, at, body)
-SELECT run_id, %(id)s::uuid, clock_timestamp(), %(body)s::text
-FROM {schema}.runs
-WHERE run_id = %(run_id)s::text
-    AND NOT (%(again)s::boolean AND EXISTS (
-        SELECT FROM {schema}.published WHERE published.run_id = %(run_id)s::text AND published.id = %(id)s::uuid
-    ))
-RETURNING run_id
+WITH told AS (
+    INSERT INTO {schema}.published (run_id, id, at, body)
+    SELECT run_id, %(id)s::uuid, clock_timestamp(), %(body)s::text
+    FROM {schema}.runs
+    WHERE run_id = %(run_id)s::text
+        AND NOT (%(again)s::boolean AND EXISTS (
+            SELECT FROM {schema}.published WHERE published.run_id = %(run_id)s::text AND published.id = %(id)s::uuid
+        ))
+)
+SELECT EXISTS (SELECT FROM {schema}.runs WHERE run_id = %(run_id)s::text)
 
 -- name: setback
 -- Handed in once more, it finds the run as the first left it.
