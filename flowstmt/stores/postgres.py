@@ -14,7 +14,10 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
-import psycopg
+try:
+    import psycopg
+except ModuleNotFoundError as error:
+    raise ImportError('PostgresStore needs psycopg 3: pip install "flowstmt[postgres]"') from error
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 

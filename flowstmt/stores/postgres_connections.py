@@ -45,7 +45,7 @@ def unavailable(error: psycopg.Error, where: str) -> StoreError:
     return StoreError(f"PostgreSQL ({where}) can't be used just now: {said(error)}", retry=True)
 
 
-class Statements(Mapping[str, bytes]):
+class Statements:
     """The named statements, as the driver takes them, and how each is executed."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
@@ -53,12 +53,6 @@ class Statements(Mapping[str, bytes]):
 
     def __getitem__(self, name: str) -> bytes:
         return self._texts[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._texts)
-
-    def __len__(self) -> int:
-        return len(self._texts)
 
     def execute(
         self, connection: Connection, name: str, parameters: Mapping[str, Any] | None = None
