@@ -29,6 +29,16 @@ class Claiming(StoreCase):
         )
         assert run.fence >= 1, "a lease has a fence"
 
+    def test_a_claimed_run_is_resuming_whatever_it_was_unless_it_is_over(self) -> None:
+        for status in ("Waiting", "Finished"):
+            self.held(status)
+            self.one(self.save(status, rest=self.rest(status, wake_at=PAST)))
+        finished_at = self.got("Finished").finished_at
+        assert set(self.claim()) == {"Waiting", "Finished"}, "both are due: what is over may have something to tear down"
+        assert self.got("Waiting").status == "Resuming"
+        run = self.got("Finished")
+        assert (run.status, run.finished_at) == ("Finished", finished_at), "a run that is over stays so"
+
     def test_what_is_leased_is_not_claimed_again(self) -> None:
         self.start()
         assert set(self.claim("one")) == {"r"}

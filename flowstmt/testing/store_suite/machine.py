@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from flowstmt.stores.protocol import (
     Claimed,
@@ -34,12 +34,14 @@ __all__ = ["Machine", "play"]
 
 RUNS = st.sampled_from(["a", "b", "c"])
 WORKERS = st.sampled_from(["one", "two"])
-LEASES = st.sampled_from([HOUR, HOUR, timedelta(0)])
-STALE = st.sampled_from([0, 0, 0, 0, -1])
+LEASES = st.sampled_from([HOUR, HOUR, HOUR, HOUR, timedelta(0)])
+STALE = st.sampled_from([0, 0, 0, 0, 0, 0, -1])
 """How far a fence is from the stored one."""
 RESTS = st.sampled_from(
     [
         None,
+        None,
+        Rest("Waiting", "payment", None),
         Rest("Waiting", "payment", None),
         Rest("Waiting", "sleep", FUTURE),
         Rest("Waiting", "late", PAST, b'{"type":"E"}'),
@@ -123,7 +125,7 @@ class Machine(RuleBasedStateMachine):
                 if rest is not None and row is not None and row.over:
                     rest = replace(rest, status=row.status)  # nothing brings a run back
                 save = Save(run_id, fence, revision, b"%d" % revision, rest, taken)
-                if drawn["to"] is not None:
+                if drawn["to"] not in (None, drawn["run"]):
                     to = self.prefix + drawn["to"]
                     save = replace(save, messages=[self.message(to, f"{run_id}-{revision}")])
                 if drawn["child"] is not None:
@@ -131,7 +133,8 @@ class Machine(RuleBasedStateMachine):
                     save = replace(save, children=[NewRun(child, self.workflow, 1, b"{}", "d", parent=run_id)])
                 return save
             case "setback":
-                return Setback(run_id, fence, 3, b'{"type":"E"}', drawn["at"])
+                attempts = [None, PAST, FUTURE].index(drawn["at"])  # as two that differ are told apart
+                return Setback(run_id, fence, attempts, b'{"type":"E"}', drawn["at"])
             case "release" if row is None or not row.lapsed:  # whether somebody still owns that is nobody's concern
                 return Release(run_id)
             case "give back":
@@ -143,6 +146,19 @@ class Machine(RuleBasedStateMachine):
     def message(self, run_id: str, name: str, key: str | None = None) -> Message:
         """A message whose id says whose it is."""
         return Message(f"{run_id}/{name}", run_id, MessageKind.signal, b"{}", key)
+
+    @initialize(owners=st.lists(st.none() | WORKERS, min_size=3, max_size=3))
+    def begin(self, owners: list[str | None]) -> None:
+        """Some runs, or most steps would be about none."""
+        for run, owner in zip("abc", owners, strict=True):
+            chosen = {"worker": owner, "lease": HOUR, "single_flight": None, "start_at": None}
+            self.commit("one", [{"kind": "start", "run": run, **chosen}], twice=False)
+
+    @rule(run=RUNS, worker=WORKERS, writes=st.lists(SAVES | SAVES | OTHERS, min_size=1, max_size=3), twice=st.booleans())
+    def move(self, run: str, worker: str, writes: list[dict[str, Any]], twice: bool) -> None:
+        """What workers do most: take a run, unless somebody has it, and save it."""
+        self.claim_run(worker, HOUR, run)
+        self.commit(worker, [{**drawn, "run": run, "stale": 0} for drawn in writes], twice)
 
     @rule(worker=WORKERS, batch=BATCHES, twice=st.booleans())
     def commit(self, worker: str, batch: list[dict[str, Any]], twice: bool) -> None:
@@ -169,7 +185,7 @@ class Machine(RuleBasedStateMachine):
         """A claim."""
         found = self.store(worker).claim(self.name(worker), {self.workflow: 1}, lease, limit).runs
         due = {run_id for run_id, row in self.model.rows.items() if row.is_due()}
-        perhaps = due | {run_id for run_id, row in self.model.rows.items() if row.perhaps_due and row.status != "Paused"}
+        perhaps = due | {run_id for run_id, row in self.model.rows.items() if row.perhaps_due}
         assert {run.run_id for run in found} <= perhaps, "a run was claimed that is not due"
         assert min(limit, len(due)) <= len(found) <= limit, f"of {len(due)} that are due, {len(found)} were claimed"
         for claimed in found:
