@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from flowstmt.compensation import UndoStep, compensation_plan
 from flowstmt.control import cancel, goto, pause, retry_now, set_data, unpause
 from flowstmt.core.approvals import APPROVE, REJECT, Answer, Approval, ApprovalResult, GivenAnswer
+from flowstmt.core.children import Call
 from flowstmt.core.fanout import ALL, ANY, AtLeast, Branch, Map, Parallel, Percent
 from flowstmt.core.options import step
 from flowstmt.core.policies import Retry
@@ -123,6 +124,7 @@ __all__ = [
     "AtLeast",
     "Branch",
     "Break",
+    "Call",
     "CallbackError",
     "CallbackRequest",
     "Case",

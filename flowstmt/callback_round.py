@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from flowstmt.backup import Backup
 from flowstmt.core.approvals import Approval
 from flowstmt.core.callbacks import accept
+from flowstmt.core.children import Call
 from flowstmt.core.events import open_event
 from flowstmt.core.nodes import Node
 from flowstmt.core.state import OVER, CallbackRequest, State, Thread, WaitEvent
@@ -40,7 +41,8 @@ def callback_round(run: Run, request: Request, payload: Any) -> Asks:
     run.kind = "handler"
     run.thread = thread
     run.event = _event(run, thread, node)
-    is_answer = node.parent is not None and node.parent.kind is Approval
+    around = None if node.parent is None else node.parent.kind
+    is_answer = around is Approval
     try:
         if is_answer:
             machine.check_answer(thread, node, kept)
@@ -56,6 +58,8 @@ def callback_round(run: Run, request: Request, payload: Any) -> Asks:
     machine.turn = None
     if is_answer:
         output = machine.answer(thread, node, kept, now)
+    elif around is Call:
+        machine.child_ended(thread, node, kept, now)
     else:
         machine.take(thread, node, now)
     if on.handler is None and on.into is None:

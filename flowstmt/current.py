@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from flowstmt.codec import Codec
 from flowstmt.core.calls import is_async
+from flowstmt.core.children import CHILD_ENDED, child_of
 from flowstmt.core.names import in_scope
 from flowstmt.core.nodes import Node
 from flowstmt.core.open_waits import taken_here
@@ -38,6 +39,7 @@ class Caller:
     """
 
     __slots__ = (
+        "child",
         "clock",
         "deps",
         "event",
@@ -60,6 +62,8 @@ class Caller:
         self.kind: Kind = ""
         self.thread: Thread | None = None
         self.event: WaitEvent | None = None
+        # The workflow object of the child that is to be started by the setup that is called.
+        self.child: Any = None
         self.instant: datetime | None = None
         # The call, of another run, from inside of which the driver was called.
         self.outer: Caller | Current | Saving | None = None
@@ -85,6 +89,8 @@ class Current:
     __slots__ = (
         "_arg",
         "_call",
+        "_child",
+        "_child_run_id",
         "_connection",
         "_deps",
         "_event",
@@ -144,6 +150,8 @@ class Current:
             else:
                 # A setup or teardown bears the name of the stop that it belongs to, which may have passed.
                 self.pc = caller.event.request.pc or 0
+                if caller.event.name == CHILD_ENDED.name:
+                    self._child, self._child_run_id = caller.child, child_of(caller.event.request)
                 if caller.kind == "teardown" and self.pc != thread.pc:
                     return
         by_name = caller.program.by_name
@@ -216,6 +224,20 @@ class Current:
     @connection.setter
     def connection(self, connection: Any) -> None:
         self._connection = connection
+
+    @property
+    def child_run_id(self) -> str:
+        """In the setup and teardown of a ``Call`` the id of its child run, else "": for ``invoke`` hooks that start runs.
+
+        Such a hook does not call ``call()``, which only says that nobody starts children. In a setup it starts ``child`` under
+        this id, unless there is a run of it, and returns None, or a text to be kept; in a teardown it cancels that run.
+        """
+        return getattr(self, "_child_run_id", "")
+
+    @property
+    def child(self) -> Any:
+        """In the setup of a ``Call`` the workflow object of its child run, else None."""
+        return getattr(self, "_child", None)
 
     @property
     def publisher(self) -> Callable[[Any], Any] | None:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowstmt.backup import Backup, Dumped
+from flowstmt.core.children import CHILD_ENDED
 from flowstmt.core.events import event_key
 from flowstmt.core.machine import Machine
 from flowstmt.core.outcomes import Verdict
@@ -457,6 +458,7 @@ def _set_up_or_tear_down(run: Run, thread: Thread, event: WaitEvent) -> Asks:
     try:
         backup = Backup(run.workflow, thread)
         call = machine.outside_call(event, kind)
+        run.child = machine.child(thread, event) if setting_up and event.name == CHILD_ENDED.name else None
         # A copy: what user code does to it must not change which event this is.
         request = copy(event.request)
         found = yield call, (request,) if setting_up else (request, event.handled)

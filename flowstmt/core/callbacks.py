@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from copy import copy
 
+from flowstmt.core.children import CHILD_ENDED, Call
 from flowstmt.core.events import open_event
 from flowstmt.core.nodes import Node
 from flowstmt.core.open_waits import open_waits
@@ -42,7 +43,8 @@ def accept(program: Program, state: State, request: CallbackRequest) -> tuple[Th
     _check_request(state, request)
     if program.renames is not None:
         request = _with_present_id(program.renames, request)
-    if state.status not in _CLOSED and (request.name in program.events or program.renames is not None):
+    known = request.name in program.events or request.name == CHILD_ENDED.name
+    if state.status not in _CLOSED and (known or program.renames is not None):
         waiting = _meant(program, state, request)
         if len(waiting) == 1:
             return waiting[0]
@@ -69,7 +71,11 @@ def _meant(program: Program, state: State, request: CallbackRequest) -> list[tup
 
 def _is_meant(thread: Thread, node: Node | None, request: CallbackRequest) -> bool:
     """Whether a case of a Wait is an event that callbacks fire, at the stop that the request pins."""
-    return node is not None and node.kind is On and (request.pc is None or request.pc in _stops(thread, node))
+    if node is None or node.kind is not On:
+        return False
+    if request.pc is None:
+        return request.name != CHILD_ENDED.name  # who tells of the end of a child knows for which stop
+    return request.pc in _stops(thread, node)
 
 
 def _named(state: State, request: CallbackRequest) -> list[Thread]:
@@ -102,6 +108,8 @@ def _refusal(program: Program, state: State, request: CallbackRequest) -> Callba
             f"{run}: event {name} refused: the run is paused, and takes no callbacks. Hand it in once more when it has been "
             "unpaused"
         )
+    if request.name == CHILD_ENDED.name and request.pc is not None:
+        return StaleCallbackError(f"{run}: nobody waits for the end of a child run at pc {request.pc} now")
     nodes = program.events.get(request.name, [])
     if not nodes:
         nodes = _once_called(program, request.name)
@@ -193,6 +201,6 @@ def _open_events(program: Program, state: State) -> str:
         for thread in state.threads
         for wait in open_waits(program.by_name, thread)
         for node in wait.children
-        if node.kind is On
+        if node.kind is On and wait.kind is not Call
     ]
     return f"It would take: {listed(taken)}" if taken else "It would take no event now"

@@ -16,6 +16,7 @@ from typing import Any
 
 from flowstmt.core.approvals import Approval
 from flowstmt.core.calls import annotation, is_async, parameters
+from flowstmt.core.children import Call
 from flowstmt.core.fanout import ALL, Branch, Map, Parallel
 from flowstmt.core.limits import timeout_fault
 from flowstmt.core.names import Names, full_name, in_scope
@@ -45,7 +46,7 @@ from flowstmt.core.statements import (
     Wait,
     WaitFor,
 )
-from flowstmt.core.wait_checks import check_approval, check_every, check_on, check_timeout, check_wait, check_when
+from flowstmt.core.wait_checks import check_approval, check_call, check_every, check_on, check_timeout, check_wait, check_when
 from flowstmt.core.waits import Every, When
 from flowstmt.errors import a_kind_of, did_you_mean, quoted
 
@@ -179,8 +180,8 @@ class Checker:
     def _parent(self, node: Node) -> None:
         wanted = _PARENTS.get(node.kind)
         parent = node.parent.kind if node.parent is not None else None
-        if parent is Approval:
-            return  # it made its cases itself, and says what is wrong with its reminder
+        if parent in (Approval, Call):
+            return  # it made its cases itself; an Approval says what is wrong with its reminder
         if wanted is not None and parent not in wanted:
             self.fault(node, f"stands only directly in {' or '.join(kind.__name__ for kind in wanted)}")
         elif wanted is None and parent in (Switch, If):
@@ -480,6 +481,7 @@ _CHECKS: dict[type[Statement[Any, Any, Any]], Callable[[Checker, Node, Any], Non
     Every: check_every,
     When: check_when,
     Approval: check_approval,
+    Call: check_call,
     WaitFor: _check_wait_for,
     Sleep: _check_sleep,
     Try: check_try,

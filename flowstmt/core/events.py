@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from flowstmt.core.answers import Answers
+from flowstmt.core.children import CHILD_ENDED
 from flowstmt.core.journal import Journal, keep
 from flowstmt.core.nodes import Node
 from flowstmt.core.state import (
@@ -108,8 +109,8 @@ class Events(Answers):
             if event.status in NEEDS_TEARDOWN or (wait is not None and event.wait != wait.name):
                 left.append(event)
                 continue
-            if not event.type or _fired_by(event):
-                continue  # a plain function, a timer, a condition: nothing outside
+            if not event.type or _fired_by(event) or (event.name == fired == CHILD_ENDED.name):
+                continue  # a plain function, a timer, a condition: nothing outside; or a child that is over
             node = self.program.event(self.program.by_name[event.wait], event.name)
             via = None if node is None else via_of(self.values[node.index])
             # What the definition has lost can't be asked whether it needs a teardown: that is found out by trying.

@@ -12,7 +12,8 @@ from typing import Any
 
 from flowstmt.core.agenda import Agenda
 from flowstmt.core.approvals import Approval
-from flowstmt.core.approving import Approving
+from flowstmt.core.calling import Calling
+from flowstmt.core.children import Call
 from flowstmt.core.events import NEEDS_TEARDOWN
 from flowstmt.core.exits import pending_exit
 from flowstmt.core.fanout import Map, Parallel
@@ -35,7 +36,7 @@ from flowstmt.errors import DefinitionError, FinalError, quoted, said
 __all__ = ["Moves"]
 
 
-class Moves(Approving):
+class Moves(Calling):
     """Threads on their way."""
 
     # The For loops that were reached in this round, by the birth of the thread: few for each, however many threads there are.
@@ -228,6 +229,7 @@ _PAST: dict[type[Statement[Any, Any, Any]], _Arrival] = {
     Map: Moves._after_fanout,
     Wait: Moves._after_wait,
     Approval: Moves._after_wait,
+    Call: Moves._after_wait,
     Compensation: Moves._after_compensation,
     RunEnd: Moves._at_run_end,
 }
@@ -243,6 +245,7 @@ _ARRIVE: dict[type[Statement[Any, Any, Any]], _Arrival] = {
     Join: Moves._at_condition,
     Wait: Moves._at_wait,
     Approval: Moves._at_approval,
+    Call: Moves._at_wait,
     WaitFor: Moves._at_condition,
     Sleep: Moves._at_sleep,
     End: Moves._at_end,

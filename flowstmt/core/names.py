@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from typing import Any
 
+from flowstmt.core.children import Call
 from flowstmt.core.nodes import EVENTS, WAITS, Node
 from flowstmt.core.renames import Renames
 from flowstmt.core.state import MAIN
@@ -56,6 +57,8 @@ class Names:
         if not isinstance(name, str) or not name:
             self._fault(node, f"the name must be a text that is not empty, not {name!r}")
             return
+        if node.parent is not None and node.parent.kind is Call:
+            return  # the one event that it has, whose name nobody else can give
         if "/" in name or ":" in name:
             self._fault(node, f"the name {name!r} holds '/' or ':', which separate parts of names")
         elif name == MAIN:

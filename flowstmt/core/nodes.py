@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flowstmt.core.approvals import Approval
+from flowstmt.core.children import Call
 from flowstmt.core.fanout import Branch, Map, Parallel
 from flowstmt.core.recovery import Catch, Fail, Finally, Saga, Try
 from flowstmt.core.statements import (
@@ -119,6 +120,7 @@ KINDS: tuple[type[Statement[Any, Any, Any]], ...] = (
     Every,
     When,
     Approval,
+    Call,
     WaitFor,
     Sleep,
     Try,
@@ -132,7 +134,7 @@ KINDS: tuple[type[Statement[Any, Any, Any]], ...] = (
 )
 """Every kind of statement that a definition may hold."""
 
-STOPS = frozenset((Step, Wait, Approval, WaitFor, Sleep, Join, Parallel, Map))
+STOPS = frozenset((Step, Wait, Approval, Call, WaitFor, Sleep, Join, Parallel, Map))
 """The kinds at which a thread stands."""
 
 STARTERS = frozenset((Go, Branch, Map))
@@ -142,7 +144,7 @@ FANOUT = frozenset((Parallel, Map))
 """The kinds that start threads and wait for them; a thread that stands there has a frame for it."""
 
 LOOPS = frozenset((For, ForEach))
-WAITS = frozenset((Wait, Approval))
+WAITS = frozenset((Wait, Approval, Call))
 """The kinds whose children are cases: events, times and conditions."""
 
 EVENTS = frozenset((On, Timeout, Every, When))

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from flowstmt.core.approvals import Approval
+from flowstmt.core.children import Call
 from flowstmt.core.nodes import WAITS, Node
 from flowstmt.core.state import RESUMING, WAITING_EVENT, Frame, Thread
 
@@ -33,6 +34,8 @@ def open_waits(by_name: Mapping[str, Node], thread: Thread) -> Iterator[Node]:
         node = by_name.get(frame.statement)
         if node is None or node.kind not in WAITS or (at_wait and frame.statement == thread.position):
             continue
+        if node.kind is Call:
+            continue  # its child is over
         if "decided" not in (frame.data or ()) and not _is_left(by_name, frames[at:], node):
             yield node
 
@@ -65,7 +68,9 @@ def taken_here(thread: Thread) -> int:
 
 
 def holds(wait: Node, data: Any) -> bool:
-    """Whether the data of a frame are what a Wait or an Approval keeps there."""
+    """Whether the data of a frame are what a Wait, an Approval or a Call keeps there."""
+    if wait.kind is Call:
+        return isinstance(data, dict) and "child" in data and data.get("status") in ("Finished", "Failed", "Cancelled")
     if not isinstance(data, dict) or not _are_texts(data.get("then")):
         return False
     if wait.kind is not Approval:

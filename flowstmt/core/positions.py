@@ -139,7 +139,7 @@ def _check_frames(program: Program, state: State, thread: Thread) -> None:
             raise _broken(state, thread, why) if node.kind in WAITS else _misplaced(program, state, thread, why)
         if node.kind not in WAITS or frame.data is None:
             continue
-        for name in frame.data["then"]:
+        for name in frame.data.get("then", ()):
             if name not in node.by_event:
                 raise _misplaced(program, state, thread, f"{node.label} has no event {name!r}, which was taken")
 

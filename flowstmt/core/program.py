@@ -21,6 +21,7 @@ from typing import Any
 from flowstmt.core.approvals import Approval
 from flowstmt.core.calls import parameters
 from flowstmt.core.checks import Checker
+from flowstmt.core.children import Call
 from flowstmt.core.fanout import Branch, Map
 from flowstmt.core.links import compensation_of, link
 from flowstmt.core.names import renames_of
@@ -47,7 +48,7 @@ _KEPT_AS = "__flowstmt_program__"
 
 _COMPENSATION_RETRY = Retry()
 
-_MOVE_TWICE = frozenset((Go, Join, Sleep, Timeout, Every, When, Approval, WaitFor, Fail, Try, Saga, *FANOUT))
+_MOVE_TWICE = frozenset((Go, Join, Sleep, Timeout, Every, When, Approval, Call, WaitFor, Fail, Try, Saga, *FANOUT))
 
 
 class Program:
@@ -96,7 +97,8 @@ class Program:
         self.events: dict[str, list[Node]] = {}
         for node in self.nodes:
             if node.name and node.parent is not None and node.parent.kind in WAITS:
-                self.events.setdefault(node.name, []).append(node)
+                if node.parent.kind is not Call:  # the end of a child is no event that people know
+                    self.events.setdefault(node.name, []).append(node)
                 node.parent.by_event[node.name] = node
             elif node.name:
                 self.by_name.setdefault(node.name, node)
@@ -105,6 +107,8 @@ class Program:
                 node.may_fail = node.may_fail or retry is not None or getattr(statement, "retry", None) is not None
             if node.kind is Map or node.kind is Branch:
                 node.join = node if node.kind is Map else node.parent
+            if node.kind is Call:
+                node.leaves_result = node.go is not None and node.go.kind is not Go
             if node.kind is Step:
                 node.ignores_item = class_style and parameters(statement.action).required != 2
                 node.leaves_result = node.go is not None and node.go.kind is not Go

@@ -366,6 +366,7 @@ _KEPT: Mapping[str, Reader] = {
         },
         _OPEN,
     ),
+    "child": _object({"child": _text, "status": _text, "result": _any, "error": _optional(_PLAIN_ERROR)}),
     "then": _object({"then": _TEXTS}, _OPEN),
 }
 _UNDO = _object(

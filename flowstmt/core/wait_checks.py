@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from flowstmt.core.approvals import Approval
-from flowstmt.core.calls import parameters
+from flowstmt.core.calls import is_async, parameters
+from flowstmt.core.children import Call
 from flowstmt.core.fanout import ALL, AtLeast
 from flowstmt.core.nodes import Node
 from flowstmt.core.statements import On, Statement, Timeout, Wait
@@ -17,7 +18,7 @@ from flowstmt.errors import a_kind_of, quoted
 if TYPE_CHECKING:
     from flowstmt.core.checks import Checker
 
-__all__ = ["check_approval", "check_every", "check_on", "check_timeout", "check_wait", "check_when"]
+__all__ = ["check_approval", "check_call", "check_every", "check_on", "check_timeout", "check_wait", "check_when"]
 
 
 def check_wait(checker: Checker, node: Node, statement: Wait) -> None:
@@ -117,6 +118,29 @@ def check_approval(checker: Checker, node: Node, statement: Approval) -> None:
             checker.fault(node, f"has more than one {word}: put all of it into one")
     if statement.if_expired and statement.timeout is None:
         checker.fault(node, "says what to do when it has expired, but has no timeout: give it one, or leave expired(...) out")
+    checker.into(node, statement.into)
+
+
+def check_call(checker: Checker, node: Node, statement: Call) -> None:
+    """What it starts, and what takes the result."""
+    workflow = statement.workflow
+    if isinstance(workflow, Statement):
+        checker.fault(node, f"its workflow is a statement ({workflow!r}): was the workflow left out?")
+    elif isinstance(workflow, type):
+        checker.fault(
+            node, f"its workflow is the class {workflow.__name__}: give an object of it, or a function that makes one"
+        )
+    elif not callable(getattr(type(workflow), "definition", None)):
+        if not callable(workflow):
+            checker.fault(
+                node,
+                f"workflow must be a workflow object or a callable that makes one, not {a_kind_of(workflow)}: it has no "
+                "definition()",
+            )
+        elif is_async(workflow):
+            checker.fault(node, f"workflow {getattr(workflow, '__qualname__', workflow)} is async: nothing awaits it")
+        else:
+            checker.call(node, "workflow", workflow)
     checker.into(node, statement.into)
 
 

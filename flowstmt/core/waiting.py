@@ -9,8 +9,8 @@ A callback that comes while such a body runs is taken at once, and waits in the 
 done. If it ends the Wait, that is decided there and then: the siblings are closed, and nothing more is taken. Timers and
 conditions are looked at when the thread is back.
 
-What this module must not know: which callback is for whom (``callbacks.py``), and when an Approval is decided
-(``approving.py``).
+What this module must not know: which callback is for whom (``callbacks.py``), when an Approval is decided
+(``approving.py``), and what the end of a child means (``calling.py``).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from flowstmt.core.endings import Endings
 from flowstmt.core.nodes import Node
 from flowstmt.core.open_waits import frame_of
 from flowstmt.core.state import RESUMING, SET_UP, WAITING_EVENT, Frame, Thread
+from flowstmt.core.statements import Wait
 from flowstmt.core.waits import Every
 
 __all__ = ["Waiting"]
@@ -134,7 +135,7 @@ class Waiting(Endings):
         if thread.events:
             # Nothing is open any more, unless the case did stay when it fired.
             thread.events = self._closed(thread.events, wait, case.name)
-        return self._decided(thread, wait, case, data) if wait.kind is Approval else case.entry
+        return case.entry if wait.kind is Wait else self._decided(thread, wait, case, data)
 
 
 def _held(frames: list[Frame], wait: Node) -> tuple[list[Frame], dict[str, Any]]:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from flowstmt.core.approvals import Approval
+from flowstmt.core.children import Call
 from flowstmt.core.events import via_of
 from flowstmt.core.fanout import Branch, Map, Parallel
 from flowstmt.core.nodes import Node
@@ -212,6 +213,17 @@ def _on_line(node: Node, statement: Any) -> str:
     return _line(node, _handler(statement), _kept(statement.into), via, "stays" * statement.stay)
 
 
+def _called_workflow(statement: Call) -> dict[str, str]:
+    made = statement.workflow
+    return {"type": kind_of(made)} if hasattr(type(made), "definition") else {"function": called(made)}
+
+
+def _child(statement: Call, words: Callable[[Any], str]) -> str:
+    """Which workflow a Call starts, or what makes it."""
+    made = statement.workflow
+    return kind_of(made) if hasattr(type(made), "definition") else words(made)
+
+
 def _awaited(node: Node, statement: Join) -> list[str]:
     return [node.go_names.get(name, name) for name in statement.go_names]
 
@@ -337,6 +349,15 @@ DESCRIBED: Mapping[type[Statement[Any, Any, Any]], Kind] = {
         lambda node, s: _line(node, _asked(s.cond)),
         Drawn.EVENT,
         lambda node, s: [f"when: {node.name}"],
+    ),
+    Call: Kind(
+        lambda node, s: {"workflow": _called_workflow(s), "into": into(s.into)},
+        lambda node, s: _line(node, _child(s, called), _kept(s.into)),
+        Drawn.STOP,
+        lambda node, s: [
+            f"call: {node.name}",
+            *_lines(_child(s, lambda made: _brief(made, "a workflow")), _kept_briefly(s.into)),
+        ],
     ),
     WaitFor: Kind(
         lambda node, s: {"condition": told_condition(s.cond), "handler": _function(_handler(s))},

@@ -37,6 +37,7 @@ from flowstmt.core.state import (
 )
 from flowstmt.core.statements import Join, On, Sleep, Step, Timeout, WaitFor
 from flowstmt.core.waits import Every
+from flowstmt.describe.manners import shown_children
 from flowstmt.describe.payloads import schemas_of
 from flowstmt.describe.possibilities import (
     Legal,
@@ -126,7 +127,7 @@ class _Reader:
 
     def _callbacks(self, thread: Thread) -> Iterator[LegalCallback]:
         for wait in open_waits(self.by_name, thread):
-            for node in wait.children:
+            for node in shown_children(wait):
                 if node.kind is On:
                     yield self._callback(thread, wait, node)
 

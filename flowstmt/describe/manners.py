@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+from flowstmt.core.children import Call
 from flowstmt.core.nodes import Node
 
-__all__ = ["Drawn", "Kind"]
+__all__ = ["Drawn", "Kind", "shown_children"]
 
 
 class Drawn(Enum):
@@ -55,6 +56,11 @@ class Drawn(Enum):
     """A word at an arrow."""
     NOTHING = auto()
     """What is inside is drawn, or what is around it says it."""
+
+
+def shown_children(node: Node) -> list[Node]:
+    """What is told of the inside of a statement: the end of a child run, which a Call waits for, goes without saying."""
+    return [] if node.kind is Call else node.children
 
 
 @dataclass(frozen=True, slots=True)

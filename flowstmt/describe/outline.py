@@ -9,6 +9,7 @@ from flowstmt.core.nodes import Node
 from flowstmt.core.state import State
 from flowstmt.core.statements import S
 from flowstmt.describe.kinds import DESCRIBED
+from flowstmt.describe.manners import shown_children
 from flowstmt.describe.marks import FEW, Mark, Standing, said_error, said_place, standing, who
 from flowstmt.describe.subjects import Subject, subject_of
 from flowstmt.describe.wording import printable, said_retry, shown
@@ -55,7 +56,7 @@ def _lines(subject: Subject, nodes: list[Node], marks: Standing) -> Iterator[tup
         )
         marked = _marked(marks.at(node.index)) + _marked(marks.beginning(node.index), "not begun")
         yield depth, printable(kind.line(node, subject.values[node.index])) + marked + lost
-        inside = [inner for child in node.children for inner in _flat(child)]
+        inside = [inner for child in shown_children(node) for inner in _flat(child)]
         stack.extend((depth + 1, child) for child in reversed(inside))
 
 

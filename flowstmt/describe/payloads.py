@@ -24,6 +24,7 @@ from flowstmt.core.approvals import Approval, ApprovalResult
 from flowstmt.core.calls import annotation, parameters
 from flowstmt.core.nodes import WAITS, Node
 from flowstmt.core.statements import Event, On
+from flowstmt.describe.manners import shown_children
 from flowstmt.describe.subjects import Subject, subject_of
 from flowstmt.errors import DefinitionError
 from flowstmt.handlers import NoPayload, payload_type
@@ -87,7 +88,7 @@ def event_schemas(subject: Any) -> dict[str, dict[str, dict[str, Any]]]:
     schemas: dict[str, dict[str, dict[str, Any]]] = {}
     for node in found.program.nodes:
         if node.kind in WAITS:
-            events = {event.name: schemas_of(found, event) for event in node.children if event.kind is On}
+            events = {event.name: schemas_of(found, event) for event in shown_children(node) if event.kind is On}
             schemas[node.name] = {name: each.to_json() for name, each in events.items()}
     return {wait: events for wait, events in schemas.items() if events}
 

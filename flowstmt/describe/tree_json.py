@@ -12,6 +12,7 @@ from flowstmt.core.state import State
 from flowstmt.core.statements import On
 from flowstmt.core.undoing import Record
 from flowstmt.describe.kinds import DESCRIBED
+from flowstmt.describe.manners import shown_children
 from flowstmt.describe.marks import Mark, standing
 from flowstmt.describe.payloads import schemas_of
 from flowstmt.describe.subjects import Subject, subject_of
@@ -62,7 +63,7 @@ def _statement(subject: Subject, node: Node) -> dict[str, Any]:
         "name": node.name,
         "was": list(node.old_names),
         **details,
-        "children": [_statement(subject, child) for child in node.children],
+        "children": [_statement(subject, child) for child in shown_children(node)],
     }
 
 

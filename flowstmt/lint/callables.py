@@ -19,7 +19,7 @@ __all__ = ["ACTING", "DECIDING", "Held", "held", "plain_function"]
 
 DECIDING = (
     *("cond", "items", "id", "arg", "key", "value", "message"),
-    *("after", "duration", "period", "timeout", "remind", "approvers"),
+    *("after", "duration", "period", "timeout", "remind", "approvers", "workflow"),
 )
 ACTING = ("action", "handler", "into", "compensate", "via")
 

@@ -6,14 +6,17 @@ die, and compares. ``flowstmt.testing.hunt`` looks for scripts that fail; it nee
 ``from flowstmt.testing.hunt import hunt``. Nothing in the library imports this package.
 """
 
+from flowstmt.core.children import CHILD_ENDED, ChildEnd
 from flowstmt.testing.explorer import CrashError, explore
 from flowstmt.testing.harness import START, Harness, Killed, Saved
 from flowstmt.testing.plays import Advance, Callback, Exploration, NotDeterministicError
 
 __all__ = [
+    "CHILD_ENDED",
     "START",
     "Advance",
     "Callback",
+    "ChildEnd",
     "CrashError",
     "Exploration",
     "Harness",

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
+from flowstmt.core.children import CHILD_ENDED, ChildEnd, child_of
 from flowstmt.core.program import program_for
-from flowstmt.core.state import CallbackRequest, CheckpointType, State, ThreadStatus, WorkflowStatus
+from flowstmt.core.state import CallbackRequest, CheckpointType, ErrorInfo, State, ThreadStatus, WorkflowStatus
 from flowstmt.core.statements import Event
 from flowstmt.current import Current
 from flowstmt.drive import handle_callback, handle_callback_async, resume, resume_async
@@ -44,6 +45,8 @@ class Harness(Generic[W]):
 
     - ``workflow``, ``state``, ``status``, ``result``, ``now``: what is now.
     - ``snapshot``: what was saved last (at first: the run before it started); ``saves``: all of them.
+    - ``children``: the workflow objects of the child runs that a ``Call`` has started, and for which it waits, by their ids.
+      ``end_child`` ends one, and takes it off.
     - ``published``: what actions told with ``current().publish``.
     - ``trace``: what happened, a line each. ``calls``: (kind, position, idempotency key) of every action, handler, setup
       and teardown that returned. ``decisions``: where each thread stood at each of its stops.
@@ -96,6 +99,7 @@ class Harness(Generic[W]):
         self.decisions: dict[tuple[str, str, int], str] = {}
         self._cls = type(workflow)
         self.published: list[Any] = []
+        self.children: dict[str, Any] = {}
         self._deps = deps
         self._connection = connection
         self._round_trip = round_trip
@@ -146,16 +150,30 @@ class Harness(Generic[W]):
     def deliver(self, request: CallbackRequest | Event[Any, Any] | str, payload: Any = None) -> Any:
         """Hand in a callback and save, but do not run yet."""
         name = request if isinstance(request, str) else request.name
+        if name == CHILD_ENDED.name:
+            request = self._pinned(request.thread_id if isinstance(request, CallbackRequest) else None)
         self.trace.append(f"callback {name}")
         try:
             output = self._call_back(request, payload)
         except CallbackError as error:
             self.trace.append(f"refused: {error}")
             raise
+        if isinstance(request, CallbackRequest) and name == CHILD_ENDED.name:
+            self.children.pop(child_of(request), None)
         self._save(CheckpointType.afterCallback)
         if self._round_trip:
             self.reload()
         return output
+
+    def end_child(
+        self, result: Any = None, *, error: ErrorInfo | None = None, cancelled: bool = False, thread_id: str | None = None
+    ) -> None:
+        """End a child run with a result, with an error, or as cancelled; then save, and run.
+
+        It is the child for which the thread of this id waits, or else the first thread that stands at a ``Call``.
+        """
+        status: Any = "Cancelled" if cancelled else "Finished" if error is None else "Failed"
+        self.callback(CallbackRequest(CHILD_ENDED.name, thread_id), ChildEnd(status, result, error))
 
     def control(self, action: Callable[..., None], *arguments: Any, **options: Any) -> None:
         """Do something to the run from outside (``pause``, ``cancel``, ``goto`` ...) now, and save, but do not run yet.
@@ -194,6 +212,14 @@ class Harness(Generic[W]):
     def close(self) -> None:
         """Unwind the async calls that a ``Killed`` left suspended. When the harness is collected, that is done too."""
         self._async_calls.close()
+
+    def _pinned(self, thread_id: str | None) -> CallbackRequest:
+        """The end of a child as whoever moves the child tells it: for one stop of its parent."""
+        for thread in self.state.threads:
+            for event in thread.events:
+                if event.name == CHILD_ENDED.name and event.wait == thread.position and thread_id in (None, thread.id):
+                    return event.request
+        return CallbackRequest(CHILD_ENDED.name, thread_id)
 
     # --- what the drivers call ---
 
@@ -240,9 +266,17 @@ class Harness(Generic[W]):
         label = f"{current.kind} at {current.position!r} (thread {current.thread_id})"
         self.trace.append(f"{stage} {label}")
         current.publisher = self.published.append
+        if current.child_run_id:
+            self._child_changes(current)
         if current.transactional:
             current.connection = self._connection
         return label
+
+    def _child_changes(self, current: Current) -> None:
+        if current.kind == "setup":
+            self.children[current.child_run_id] = current.child
+        else:
+            self.children.pop(current.child_run_id, None)
 
     def _returned(self, current: Current) -> None:
         self.calls.append((current.kind, current.position, current.idempotency_key))
@@ -251,7 +285,7 @@ class Harness(Generic[W]):
         label = self._note(current, "call")
         self._point(f"before {label}")
         try:
-            result = call()
+            result = None if current.child_run_id else call()
         except Exception:
             # It may have taken effect before it raised.
             self._point(f"after the failure of {label}")
@@ -266,7 +300,7 @@ class Harness(Generic[W]):
         label = self._note(current, "call")
         self._point(f"before {label}")
         try:
-            result = await self._async_calls.watch(call, label, self._point)
+            result = None if current.child_run_id else await self._async_calls.watch(call, label, self._point)
         except Exception:
             self._point(f"after the failure of {label}")
             raise

@@ -10,6 +10,7 @@ from flowstmt import CallbackRequest, Fail, On, S, Sleep, State, Step, Timeout, 
 from flowstmt.testing import START, Harness, explore
 from tests.conftest import Watch
 from tests.core.approval_cases import CASES as APPROVAL_CASES
+from tests.core.call_cases import CASES as CALL_CASES
 from tests.core.cases import CASES as FIRST_CASES
 from tests.core.fanout_cases import CASES as FANOUT_CASES
 from tests.core.orders import workflow
@@ -18,7 +19,7 @@ from tests.core.recovery_cases import HOUR
 from tests.core.styles import STYLES, Case, Data, check_invariant, lines, play, short, workflow_class
 from tests.core.wait_cases import CASES as WAIT_CASES
 
-CASES = [*FIRST_CASES, *RECOVERY_CASES, *FANOUT_CASES, *WAIT_CASES, *APPROVAL_CASES]
+CASES = [*FIRST_CASES, *RECOVERY_CASES, *FANOUT_CASES, *WAIT_CASES, *APPROVAL_CASES, *CALL_CASES]
 every_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 every_style = pytest.mark.parametrize("style", STYLES)
 
