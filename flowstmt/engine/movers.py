@@ -396,7 +396,8 @@ class Mover:
         if self.goes_on and not self._leaving and self._is_due():
             # What is due does not get done. That must not keep everybody busy.
             rest.wake_at = self.clock() + self._around.settings.poll
-        elif not self.goes_on and self.post.early:
+        elif not self.goes_on and self.state.status is not RUN_RESUMING and not self._is_due():
+            # Else whoever moves the run gets these: callers are told to try again, messages stay new.
             self.post.refuse_early()
         await self.checkpoints.rest(self.state.revision, rest)
 

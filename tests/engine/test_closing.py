@@ -11,7 +11,7 @@ from typing import Any
 
 from flowstmt import Engine, On, Return, S, Statement, Step, Wait
 from tests.engine.databases import Database
-from tests.engine.running import SOON, run, stored, until
+from tests.engine.running import SOON, run, until
 
 CALLS: Counter[str] = Counter()
 GATES: dict[str, asyncio.Event] = {}
@@ -68,17 +68,15 @@ def test_an_action_in_flight_ends_and_what_follows_is_for_others(database: Datab
 
     async def main() -> None:
         GATES["calm"] = asyncio.Event()
-        store = database.store()
-        engine = engine_on(database)
-        async with engine:
+        async with engine_on(database) as engine:
             await engine.start(Slow("calm"), run_id="s")
             await until(lambda: _is(CALLS["calm slow"] == 1), "it is in its action")
             asyncio.get_running_loop().call_later(0.05, GATES["calm"].set)
-        await asyncio.to_thread(store.open)
-        row = await stored(store, "s")
-        assert (row.owner, row.status) == (None, "Resuming")
-        assert row.wake_at is not None
         assert (CALLS["calm slow"], CALLS["calm next"]) == (1, 0)
+        async with engine_on(database, worker=False) as looking:
+            row = await looking.get("s")
+            assert (row.owner, row.status) == (None, "Resuming")
+            assert row.wake_at is not None
         async with engine_on(database) as other:
             assert await other.result("s", SOON) == 2
         assert (CALLS["calm slow"], CALLS["calm next"]) == (1, 1)
