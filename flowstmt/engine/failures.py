@@ -5,7 +5,8 @@ Rules:
 1. The snapshot stays as it is. Only the row of the run says that, and why, it was set back.
 2. What code can't change by itself is not tried again: a definition, a position or a snapshot that does not fit. All else is,
    by the engine's policy, and is Paused when that is used up.
-3. What the database did is no failure of the run: it does not count.
+3. What the database did is no failure of the run: it does not count. Nor does code that is too old for it, as there is in
+   the middle of a deploy.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ from flowstmt.core.state import ErrorInfo
 from flowstmt.engine.invoking import UnsavedError
 from flowstmt.errors import DefinitionError, StateError, StepError, message_of, said
 
-__all__ = ["Failure", "failure_of", "log_failure"]
+__all__ = ["Failure", "NewerRunError", "failure_of", "log_failure"]
 
 logger = logging.getLogger("flowstmt.engine")
 
 _AFTER_THE_DATABASE = timedelta(seconds=1)
+_FOR_NEWER_CODE = timedelta(seconds=5)
+
+
+class NewerRunError(StateError):
+    """A run that newer code has moved meanwhile: it is for a worker that has that. It does not leave the engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,8 @@ def failure_of(error: BaseException, attempts: int, retry: Retry, run_id: str, c
         return Failure(
             attempts, ErrorInfo(type(cause).__name__, message_of(cause), "", attempts), clock() + _AFTER_THE_DATABASE
         )
+    if isinstance(error, NewerRunError):
+        return Failure(attempts, ErrorInfo("StateError", message_of(error), "", attempts), clock() + _FOR_NEWER_CODE)
     attempts += 1
     cause, step = _cause(error)
     info = ErrorInfo(type(cause).__name__, message_of(cause), step, attempts)

@@ -25,6 +25,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
+
 from flowstmt import control
 from flowstmt.beside import running_loop
 from flowstmt.core.state import (
@@ -44,7 +46,7 @@ from flowstmt.drive import handle_callback_async, resume_async
 from flowstmt.engine.calling import Calling
 from flowstmt.engine.checkpoints import Checkpoints
 from flowstmt.engine.deliveries import Control, Delivery, MovedOnError
-from flowstmt.engine.failures import failure_of, log_failure
+from flowstmt.engine.failures import NewerRunError, failure_of, log_failure
 from flowstmt.engine.messages import ControlBody, EventBody, write_error_info
 from flowstmt.engine.post import NotNowError, Post
 from flowstmt.engine.surroundings import Surroundings
@@ -59,7 +61,7 @@ from flowstmt.errors import (
     quoted,
     said,
 )
-from flowstmt.snapshot import dump, load
+from flowstmt.snapshot import dump, load, version_of
 from flowstmt.stores.protocol import Claimed, Message, MessageKind, Rest
 
 __all__ = ["Mover"]
@@ -321,7 +323,12 @@ class Mover:
     def load(self) -> None:
         """The objects, as they were saved last."""
         cls = self._around.catalogue.class_of(self._workflow)
-        self.workflow, self.state = load(cls, self.checkpoints.blob)
+        try:
+            self.workflow, self.state = load(cls, self.checkpoints.blob)
+        except StateError as error:
+            if _version_in(self.checkpoints.blob) > version_of(cls):
+                raise NewerRunError(str(error)) from error
+            raise
         self._calling.workflow = self.workflow
         if self.state.run_id != self.run_id:
             raise StateError(f"run {self.run_id!r}: its snapshot is that of run {quoted(self.state.run_id)}")
@@ -508,3 +515,11 @@ class Mover:
         self._task = None
         if not self.ended.done():
             self.ended.set_result(None)
+
+
+def _version_in(blob: bytes) -> int:
+    """The version of the code that has written a snapshot; 0 if nobody can read it."""
+    try:
+        return int(orjson.loads(blob)["version"])
+    except (ValueError, TypeError, KeyError):
+        return 0

@@ -279,3 +279,26 @@ def test_what_was_told_of_a_failure_is_gone_after_the_next_checkpoint(database: 
             assert (row.attempts, row.error) == (0, None)
 
     run(main())
+
+
+def test_a_run_that_newer_code_has_moved_is_left_to_that(database: Database) -> None:
+    """Its row may still have the version with which it was started."""
+
+    async def main() -> None:
+        store = database.store()
+        async with engine_on(store) as engine:
+            blob = dump(Fine(), State.new("n", "Fine")).replace(b'"version":1', b'"version":2')
+            await asyncio.to_thread(store.commit, [NewRun("n", "Fine", 1, blob, "")])
+
+            async def is_given_back() -> bool:
+                row = await stored(store, "n")
+                return bool(row.owner is None and row.error)
+
+            await until(is_given_back, "the old code gives it back")
+            row = await stored(store, "n")
+            assert (row.status, row.attempts, row.snapshot) == ("Resuming", 0, blob)
+            assert row.wake_at is not None
+            await engine.start(Fine(), run_id="fine")
+            await engine.result("fine", SOON)
+
+    run(main())
