@@ -151,7 +151,7 @@ class Writes:
         match write:
             case NewRun():
                 return Started(created=True) if result.rows[0][0] else None
-            case Save():
+            case Save() | Setback():
                 return True if result.changed else None
             case Message():
                 return Posted(result.rows[0][0])
@@ -161,10 +161,16 @@ class Writes:
                 return result.changed > 0
 
     def looked_up(self, write: Write, first: Result) -> Generator[Call, Result, Outcome | None]:
-        """Look further: who is in the way of a start, whether a save was made before. None: who was in the way has gone."""
+        """Look further: who is in the way of a start, whether a save or setback was made before.
+
+        None: who was in the way has gone.
+        """
         if isinstance(write, Save):
             result = yield Call("standing", {"run_ids": [write.run_id]})
             return was_saved(write, result.rows)
+        if isinstance(write, Setback):
+            result = yield Call("standing", {"run_ids": [write.run_id]})
+            return any((fence, attempts) == (write.fence, write.attempts) for _, fence, _, attempts in result.rows)
         assert isinstance(write, NewRun)
         _, is_there, in_flight = first.rows[0]
         result = yield Call("get", {"run_id": write.run_id if is_there or in_flight is None else in_flight})
@@ -208,7 +214,9 @@ def extras(save: Save) -> Iterator[Call]:
 
 def was_saved(save: Save, rows: Sequence[tuple[Any, ...]]) -> bool:
     """Whether a save that changed no row was made before: the rows of ``standing`` say where runs stand now."""
-    return any(run_id == save.run_id and fence == save.fence and revision >= save.revision for run_id, fence, revision in rows)
+    return any(
+        run_id == save.run_id and fence == save.fence and revision >= save.revision for run_id, fence, revision, _ in rows
+    )
 
 
 _Guard: TypeAlias = tuple[str | None, int | None, int | None]

@@ -90,8 +90,8 @@ RETURNING CASE
     THEN pg_notify(%(channel)s, '') END
 
 -- name: standing
--- Whether runs stand where saves have left them that changed no row: then those were saved before.
-SELECT run_id, fence, revision FROM {schema}.runs WHERE run_id = ANY (%(run_ids)s::text[])
+-- Whether runs stand where writes have left them that changed no row: then those were made before.
+SELECT run_id, fence, revision, attempts FROM {schema}.runs WHERE run_id = ANY (%(run_ids)s::text[])
 
 -- name: take
 UPDATE {schema}.inbox
@@ -118,7 +118,8 @@ WITH run AS (
     INSERT INTO {schema}.inbox (id, run_id, kind, key, status, body, created_at)
     SELECT %(id)s::text, %(run_id)s::text, %(kind)s::text, %(key)s::text, 'new', %(body)s::text, clock_timestamp()
     FROM run
-    WHERE (finished_at IS NULL OR %(guard)s::text = %(run_id)s::text) AND (%(guard)s::text IS NULL OR EXISTS (
+    WHERE (finished_at IS NULL OR (%(guard)s::text = %(run_id)s::text AND finished_at >= now()))
+        AND (%(guard)s::text IS NULL OR EXISTS (
         SELECT FROM {schema}.runs
         WHERE run_id = %(guard)s::text AND fence = %(guard_fence)s::bigint AND revision = %(guard_revision)s::bigint
     ))
@@ -158,14 +159,12 @@ WITH told AS (
 SELECT EXISTS (SELECT FROM {schema}.runs WHERE run_id = %(run_id)s::text)
 
 -- name: setback
--- Handed in once more, it finds the run as the first left it.
 UPDATE {schema}.runs
 SET attempts = %(attempts)s, error = %(error)s, updated_at = clock_timestamp(), owner = NULL,
     status = CASE WHEN finished_at IS NULL AND %(retry_at)s::timestamptz IS NULL THEN 'Paused' ELSE status END,
     place = CASE WHEN %(retry_at)s::timestamptz IS NULL THEN NULLIF(place, 1) ELSE place END,
     due_at = CASE WHEN place = 0 THEN NULL ELSE %(retry_at)s::timestamptz END
-WHERE run_id = %(run_id)s AND fence = %(fence)s
-    AND (owner IS NOT NULL OR (attempts = %(attempts)s::integer AND error = %(error)s::text))
+WHERE run_id = %(run_id)s AND fence = %(fence)s AND owner IS NOT NULL
 RETURNING CASE WHEN queue IS NOT NULL AND %(retry_at)s::timestamptz IS NULL THEN pg_notify(%(channel)s, '') END
 
 -- name: release
