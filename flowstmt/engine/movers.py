@@ -423,6 +423,8 @@ class Mover:
         # The task that does this may begin in another world than it was made in.
         if beside is not self._resuming or self.checkpoints.resting:
             raise NotNowError
+        # Before its turn comes: when it has been refused the run may be elsewhere, where it would be taken.
+        delivery.tried = self.state.revision
         return await handle_callback_async(
             delivery.request,
             self.workflow,

@@ -155,7 +155,6 @@ class Post:
         elif delivery.is_signal:
             await self._signal_not_taken(delivery, error)
         elif isinstance(error, NotWaitingError):
-            delivery.tried = self._mover.state.revision
             delivery.refused = error
             self.early.append(delivery)
         else:
@@ -190,7 +189,6 @@ class Post:
         """Nobody waits for it yet."""
         message = signal.message
         assert message is not None  # it is a signal
-        signal.tried = self._mover.state.revision
         if message.status is MessageStatus.new:
             self._mover.checkpoints.taken.append(Taken(message.id, MessageStatus.kept))
             message.status = MessageStatus.kept
