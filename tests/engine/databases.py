@@ -69,6 +69,8 @@ class PostgresDatabase:
         self.dsn = cls._dsn
         self.sqlalchemy_url = self.dsn.replace("postgresql://", "postgresql+psycopg://")
         self.url = f"{cls._dsn}#flows_{next(_numbers)}"
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute("DROP TABLE IF EXISTS notes")
 
     def store(self) -> Store:
         return opened(self.url)
