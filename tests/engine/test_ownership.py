@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from flowstmt import Engine, MemoryStore, Return, S, Sleep, Statement, Step, current, load
+from flowstmt.errors import StoreError
 from flowstmt.stores.protocol import Renewal
 from tests.engine.databases import Database
 from tests.engine.running import SOON, run, stored, until
@@ -259,3 +262,78 @@ async def until_owned(store: Any, run_id: str) -> Any:
 
     await until(is_owned, "somebody owns it")
     return await stored(store, run_id)
+
+
+def test_a_worker_that_gets_a_run_again_begins_when_its_old_attempt_has_ended() -> None:
+    CALLS.clear()
+    CANCELLED.clear()
+    clock = Hands()
+
+    async def main() -> None:
+        GATES["again"] = asyncio.Event()
+        store = Lossy(clock=clock)
+        store.deaf = True
+        async with engine_on(store) as engine:
+            await engine.start(Held("again"), run_id="h")
+            await until(lambda: _is(CALLS["again"] == 1), "it is in its action")
+            clock.now += timedelta(minutes=1)
+            store.wake()
+            await until(lambda: _is(CALLS["again"] == 2), "it is claimed again, and in its action again")
+            assert CANCELLED == ["again"]
+            GATES["again"].set()
+            assert await engine.result("h", SOON) == 2
+            assert (await stored(store, "h")).fence == 2
+
+    run(main())
+
+
+def test_an_idle_worker_asks_its_database_only_now_and_then() -> None:
+    class Counting(MemoryStore):
+        looks = 0
+
+        def claim(self, *arguments: Any) -> Any:
+            self.looks += 1
+            return super().claim(*arguments)
+
+    async def main() -> None:
+        store = Counting()
+        async with engine_on(store, poll=timedelta(seconds=0.2)) as engine:
+            await engine.start(Napping(), run_id="n")
+            await engine.result("n", SOON)
+            await asyncio.sleep(0.1)
+            before = store.looks
+            await asyncio.sleep(1)
+            assert store.looks - before <= 7
+
+    run(main())
+
+
+@pytest.mark.parametrize("fails", ["claim", "commit", "renew", "wait"])
+def test_a_database_that_is_away_for_a_while_costs_nothing_but_time(fails: str) -> None:
+    CALLS.clear()
+
+    class Away(MemoryStore):
+        left = 0
+
+    def broken(self: Any, *arguments: Any) -> Any:
+        if self.left > 0:
+            self.left -= 1
+            raise StoreError("the database is away", retry=True)
+        return getattr(MemoryStore, fails)(self, *arguments)
+
+    setattr(Away, fails, broken)
+
+    async def main() -> None:
+        store = Away()
+        async with engine_on(store, lease=timedelta(seconds=0.3)) as engine:
+            for number in range(5):
+                store.left = 2
+                await engine.start(Napping(), run_id=f"n-{number}")
+                await engine.start(Steps(), run_id=f"s-{number}")
+                assert await engine.result(f"s-{number}", SOON) == 6
+            for number in range(5):
+                await engine.result(f"n-{number}", SOON)
+        assert {count for key, count in CALLS.items() if key != "woken"} == {1}
+        assert CALLS["woken"] == 5
+
+    run(main())
