@@ -206,9 +206,10 @@ class Setback:
 class Release:
     """Make a run due at once that nobody owns, with ``attempts`` 0 and no error. Answered whether there was one.
 
-    With ``fence`` it is for the owner: the lease is given up, and ``attempts`` and error stay as they are. A Paused run that
-    is released is Resuming; if it is of a queue, it has its place again, even if that is then one more than the limit. A run
-    that is over stays so, with its error.
+    A Paused run that is released is Resuming; if it is of a queue, it has its place again, even if that is then one more than
+    the limit. A run that is over stays so, with its error.
+
+    With ``fence`` it is for the owner: the lease is given up, and ``attempts``, error and a Paused status stay as they are.
     """
 
     run_id: str

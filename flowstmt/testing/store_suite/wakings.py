@@ -19,9 +19,9 @@ class Waits(StoreCase):
     def returns(self, waiting: Store, news: Callable[[int], object], what: str) -> None:
         """``wait`` must return while there is news, time and again: there is no telling when it has begun to wait."""
         returned = Event()
-        waiting.wait(0)  # what has happened before is no news
 
         def wait() -> None:
+            waiting.wait(0)  # what has happened before is no news
             waiting.wait(DEADLINE * 10)
             returned.set()
 
