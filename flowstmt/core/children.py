@@ -10,6 +10,7 @@ What this module must not know: who starts runs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,7 +19,7 @@ from flowstmt.core.state import CallbackRequest, ErrorInfo
 from flowstmt.core.statements import Event, On, Statement
 from flowstmt.errors import FlowstmtError
 
-__all__ = ["CHILD_ENDED", "Call", "ChildEnd", "child_of", "child_run_id"]
+__all__ = ["CHILD_ENDED", "Call", "ChildEnd", "child_of", "child_run_id", "parent_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class _Child:
 CHILD_ENDED: Event[ChildEnd, None] = Event("child:ended", ChildEnd)
 """By a name that no event of a user's can have."""
 
+_BIRTH = re.compile("[0-9a-f]{16}")
+
 _CASE = On(CHILD_ENDED, via=_Child())
 
 
@@ -91,6 +94,15 @@ class Call(Statement):
 def child_run_id(run_id: str, birth: str, pc: int) -> str:
     """The id of the child that is started at a stop: the same after a crash, another one for every other stop."""
     return f"{run_id}:{birth}:{pc}"
+
+
+def parent_of(run_id: str) -> tuple[str, str, int] | None:
+    """Of a child's run id that of its parent, and the birth and pc of the stop at which it was started; None of any other."""
+    parent, _, stop = run_id.rpartition(":")
+    parent, _, birth = parent.rpartition(":")
+    if not parent or _BIRTH.fullmatch(birth) is None or not (stop.isascii() and stop.isdigit()):
+        return None
+    return parent, birth, int(stop)
 
 
 def child_of(request: CallbackRequest) -> str:

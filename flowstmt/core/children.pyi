@@ -21,7 +21,7 @@ from flowstmt.core.statements import (
     _Was,
 )
 
-__all__ = ["CHILD_ENDED", "Call", "ChildEnd", "child_of", "child_run_id"]
+__all__ = ["CHILD_ENDED", "Call", "ChildEnd", "child_of", "child_run_id", "parent_of"]
 
 class _Workflow(Protocol):
     @property
@@ -61,4 +61,5 @@ class Call(Statement[_FirstT_contra, _SecondT_contra, _StyleT_co]):
     ) -> Call[_FirstT, _SecondT, Never]: ...
 
 def child_run_id(run_id: str, birth: str, pc: int) -> str: ...
+def parent_of(run_id: str) -> tuple[str, str, int] | None: ...
 def child_of(request: CallbackRequest) -> str: ...

@@ -13,6 +13,7 @@ import orjson
 
 from flowstmt.current import Current
 from flowstmt.engine.checkpoints import Checkpoints
+from flowstmt.engine.children import cancellation, child_run
 from flowstmt.engine.invoking import StepTransaction, guarded
 from flowstmt.engine.surroundings import Surroundings
 from flowstmt.errors import said
@@ -37,6 +38,8 @@ class Calling:
 
     def invoke(self, current: Current, call: Callable[[], Any]) -> Any:
         """For the drivers: call in the event loop, in a thread, or in a transaction."""
+        if current.child_run_id:
+            return self._change_child(current)
         current.publisher = self._publish
         if current.is_async:
             # The action of a concurrent step, which has a copy of the data, and a handler have tasks of their own.
@@ -49,6 +52,13 @@ class Calling:
         else:
             called = self._around.threads.call(call).outcome(self._leaves)
         return self._timed(current, called) if self._history and current.kind == "action" else called
+
+    def _change_child(self, current: Current) -> None:
+        """Start or cancel a child run, with the checkpoint that follows."""
+        if current.kind == "setup":
+            self._checkpoints.children.append(child_run(self._around.catalogue, current))
+        else:
+            self._checkpoints.messages.append(cancellation(current))
 
     async def _in_transaction(self, current: Current, call: Callable[[], Any]) -> Any:
         await self._checkpoints.begin_transaction()

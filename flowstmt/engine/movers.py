@@ -45,6 +45,7 @@ from flowstmt.core.state import (
 from flowstmt.drive import handle_callback_async, resume_async
 from flowstmt.engine.calling import Calling
 from flowstmt.engine.checkpoints import Checkpoints
+from flowstmt.engine.children import end_of
 from flowstmt.engine.deliveries import Control, Delivery, MovedOnError
 from flowstmt.engine.failures import NewerRunError, failure_of, log_failure
 from flowstmt.engine.messages import ControlBody, EventBody, write_error_info
@@ -344,6 +345,10 @@ class Mover:
             if taken is not None:
                 self.checkpoints.taken.append(taken)
             post.taking = None
+        if state.status in OVER:
+            told = end_of(state)
+            if told is not None:
+                self.checkpoints.messages.append(told)
         parked = state.status is not RUN_RESUMING or self._leaving or not self.goes_on or self._set_back
         rest = self._rest(kind) if parked else None
         # The answer to a callback that was taken beside a resume must not be an error.
