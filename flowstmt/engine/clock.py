@@ -34,9 +34,12 @@ class StoreClock:
 
     def __call__(self) -> datetime:
         """How late it is there."""
+        # Asked twice a step, so that what ``_elapsed`` does is spelt out.
         now, at = self._set
+        local = self._local
+        elapsed = (monotonic() if local is None else local().timestamp()) - at
         # A clock of the user's own may be set back.
-        return now + timedelta(0, max(0.0, self._elapsed() - at))
+        return now + timedelta(0, elapsed) if elapsed > 0 else now
 
     def _elapsed(self) -> float:
         return monotonic() if self._local is None else self._local().timestamp()

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -198,7 +199,7 @@ def test_a_callback_is_taken_while_an_action_is_in_flight(database: Database) ->
             for number, caller in enumerate((one, two)):
                 run_id = f"b-{number}"
                 await one.start(Beside("beside"), run_id=run_id)
-                await until(lambda number=number: _is(CALLS["beside"] == number + 1), "it is in its action")
+                await until(partial(_called, "beside", number + 1), "it is in its action")
                 await caller.callback(run_id, "told", "news", timeout=timedelta(seconds=10))
             assert CALLS["beside"] == 2  # nothing was interrupted
             GATES["beside"].set()
@@ -251,7 +252,7 @@ def test_a_callback_that_comes_before_its_wait_is_taken_when_the_run_gets_there(
             await until(lambda: _is(CALLS["late"] == 2), "they are in their actions")
             answers = asyncio.gather(one.callback("a", "paid", 2), two.callback("b", "paid", 3))
             asyncio.get_running_loop().call_later(0.1, GATES["late"].set)
-            assert await answers == [4, 6]
+            assert list(await answers) == [4, 6]
             assert await one.result("a", SOON) == await one.result("b", SOON) == "paid"
 
     run(main())
@@ -296,7 +297,7 @@ def test_a_control_for_a_busy_run_is_applied_after_its_next_checkpoint(database:
                 run_id = f"l-{number}"
                 GATES["busy"].clear()
                 await one.start(Late("busy"), run_id=run_id)
-                await until(lambda number=number: _is(CALLS["busy"] == number + 1), "it is in its action")
+                await until(partial(_called, "busy", number + 1), "it is in its action")
                 pausing = asyncio.ensure_future(who.pause(run_id))
                 await asyncio.sleep(0.1)
                 assert not pausing.done()
@@ -308,6 +309,10 @@ def test_a_control_for_a_busy_run_is_applied_after_its_next_checkpoint(database:
                 assert CALLS["busy"] == number + 1
 
     run(main())
+
+
+async def _called(name: str, times: int) -> bool:
+    return CALLS[name] == times
 
 
 async def _is(holds: bool) -> bool:

@@ -252,10 +252,8 @@ class Doubtful(_Wrapped):
     @contextmanager
     def transaction(self) -> Iterator[Any]:
         with self._store.transaction() as transaction:
-            yield self if self.doubts == 0 and not self._bind(transaction) else transaction
-
-    def _bind(self, transaction: Any) -> None:
-        self._transaction = transaction
+            self._transaction = transaction
+            yield self if self.doubts == 0 else transaction
 
     @property
     def connection(self) -> Any:
