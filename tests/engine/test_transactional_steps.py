@@ -87,7 +87,9 @@ def notes(database: Database) -> list[str]:
 
 
 def with_table(database: Database) -> Database:
+    """Its table of notes is there, and empty: tests share one database of PostgreSQL."""
     connection = database.connect()
+    connection.execute("DELETE FROM notes")
     connection.commit()
     connection.close()
     return database
