@@ -32,12 +32,9 @@ from flowstmt.beside import running_loop
 from flowstmt.core.state import (
     AFTER_CALLBACK,
     AFTER_RESUME,
-    ENDED,
-    MAIN,
     OVER,
     RUN_PAUSED,
     RUN_RESUMING,
-    SET_UP,
     CallbackRequest,
     CheckpointType,
     State,
@@ -50,6 +47,7 @@ from flowstmt.engine.deliveries import Control, Delivery, MovedOnError
 from flowstmt.engine.failures import NewerRunError, failure_of, log_failure
 from flowstmt.engine.messages import ControlBody, EventBody, write_error_info
 from flowstmt.engine.post import NotNowError, Post
+from flowstmt.engine.resting import goes_on_by_itself, is_due, is_quiet, position_of, rest_of
 from flowstmt.engine.surroundings import Surroundings
 from flowstmt.errors import (
     ControlError,
@@ -286,7 +284,7 @@ class Mover:
         if self._controls or post.new or self._leaving or state.status is RUN_RESUMING or post.offer():
             return
         post.refuse_early()
-        if not self._is_due() or state.revision == before:
+        if not is_due(state, self.clock()) or state.revision == before:
             await self._give_back()
 
     async def _resumed(self) -> bool:
@@ -369,46 +367,28 @@ class Mover:
         if self._controls or (self._resuming and kind is AFTER_CALLBACK):
             return None
         if self._set_back:
-            return Rest(RUN_PAUSED.value, self._position(), None, self._row_error)
+            return Rest(RUN_PAUSED.value, position_of(self.state), None, self._row_error)
         if self._leaving:
             return self._at_rest()
         post = self.post
-        if post.is_busy() or (self.goes_on and not self._is_quiet()):
+        if post.is_busy() or (self.goes_on and not is_quiet(self.state, self.clock())):
             return None
         if post.kept and self.state.status not in OVER:
             return None
         return self._at_rest()
 
-    def _is_quiet(self) -> bool:
-        """Whether nothing is left to do for a run that is parked, in this resume or another one."""
-        for thread in self.state.threads:
-            for event in thread.events:
-                if event.status is not SET_UP:
-                    return False
-        return not self._is_due()
-
-    def _is_due(self) -> bool:
-        wake_at = self.state.wake_at
-        return wake_at is not None and wake_at <= self.clock()
-
     def _at_rest(self) -> Rest:
-        state = self.state
-        error = None if state.error is None else write_error_info(state.error)
-        if state.status in OVER:
+        if self.state.status in OVER:
             self.post.drop_signals()
-        return Rest(state.status.value, self._position(), state.wake_at, error)
-
-    def _position(self) -> str:
-        main = next((thread for thread in self.state.threads if thread.id == MAIN and thread.status is not ENDED), None)
-        return "" if main is None else main.position
+        return rest_of(self.state)
 
     async def _give_back(self) -> None:
         """Nothing is left to do, or somebody else is to do it."""
         rest = self._at_rest()
-        if self.goes_on and not self._leaving and self._is_due():
+        if self.goes_on and not self._leaving and is_due(self.state, self.clock()):
             # What is due does not get done. That must not keep everybody busy.
             rest.wake_at = self.clock() + self._around.settings.poll
-        elif not self.goes_on and self.state.status is not RUN_RESUMING and not self._is_due():
+        elif not self.goes_on and not goes_on_by_itself(self.state, self.clock()):
             # Else whoever moves the run gets these: callers are told to try again, messages stay new.
             self.post.refuse_early()
         await self.checkpoints.rest(self.state.revision, rest)
