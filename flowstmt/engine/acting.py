@@ -190,7 +190,7 @@ class Acting:
                 raise ControlError(
                     f"run {run_id!r}: unpause is refused: nobody paused the run. It is Paused because {why_paused(row)}"
                 )
-        body = ControlBody(action, arguments).write()
+        body = ControlBody(action, arguments).write(run_id)
 
         async def of_mover(mover: Mover) -> bytes:
             await mover.control(action, arguments)

@@ -43,8 +43,8 @@ class Catalogue:
         if cls is None:
             known = listed([repr(each) for each in self._classes]) or "none"
             raise DefinitionError(
-                f"Engine: no workflow {quoted(name)} is known here{did_you_mean(name, self._classes)}; known: {known}. Add its "
-                "class to workflows="
+                f"Engine: no workflow {quoted(name)} is known here: add its class to workflows=. Known: {known}"
+                f"{did_you_mean(name, self._classes)}"
             )
         return cls
 

@@ -75,11 +75,10 @@ class ControlBody:
     action: str
     arguments: Mapping[str, Any]
 
-    def write(self) -> bytes:
-        """As the body of a message. Raises ``StateError`` if an argument has no JSON."""
-        return orjson.dumps(
-            {"action": self.action, "arguments": _text(dict(self.arguments), f"the arguments of {self.action}")}
-        )
+    def write(self, run_id: str = "") -> bytes:
+        """As the body of a message to a run. Raises ``StateError`` if an argument has no JSON."""
+        arguments = _text(dict(self.arguments), f"run {run_id!r}: what {self.action} was given")
+        return orjson.dumps({"action": self.action, "arguments": arguments})
 
     @classmethod
     def read(cls, body: bytes) -> ControlBody:

@@ -76,8 +76,8 @@ def queue_named(queues: Mapping[str, Queue], name: Any) -> Queue:
     if found is None:
         known = listed([repr(each) for each in queues]) or "none"
         raise StateError(
-            f"this engine has no queue {quoted(name)}; it has {known}{did_you_mean(name, queues)}. Queues are given to "
-            "Engine(queues=...)"
+            f"this engine has no queue {quoted(name)}; those that Engine(queues=...) was given: {known}"
+            f"{did_you_mean(name, queues)}"
         )
     return found
 

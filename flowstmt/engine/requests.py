@@ -30,7 +30,7 @@ from flowstmt.engine.worker import Worker
 from flowstmt.errors import FlowstmtError, LeaseLostError, NotFoundError, PausedError, WorkflowFinishedError
 from flowstmt.stores.protocol import Message, MessageKind, Posted, StoredRun, Taken, Withdrawal
 
-__all__ = ["Ask", "Requests", "not_found", "why_paused"]
+__all__ = ["Ask", "Requests", "looked_at", "not_found", "why_paused"]
 
 _FIRST_LOOK = 0.01
 """So soon an answer is looked for; then in growing distances, unless the store rings."""
@@ -92,9 +92,9 @@ class Requests:
     async def stop(self) -> None:
         """The engine is left: nobody is kept waiting, and what has been withdrawn is written."""
         self._stopped = True
-        for message_id, answer in self._awaited.items():
+        for answer in self._awaited.values():
             if not answer.done():
-                answer.set_exception(_left(f"message {message_id!r}", may_be=True))
+                answer.set_exception(_LeftError())
         self._awaited.clear()
         if self._looking is not None:
             self._looking.cancel()
@@ -109,6 +109,8 @@ class Requests:
         try:
             async with asyncio.timeout(seconds) as limit:
                 return await self._asked(ask, attempt)
+        except _LeftError:
+            raise _left(ask.what, may_be=True) from None
         except TimeoutError:
             if not limit.expired():
                 raise  # a handler's own
@@ -123,6 +125,7 @@ class Requests:
         return read_answer(answer)
 
     async def _asked(self, ask: Ask, attempt: _Attempt) -> bytes:
+        pause = 0.0
         while not self._stopped:
             attempt.mover = self._worker.held(ask.run_id)
             if attempt.mover is None:
@@ -136,7 +139,8 @@ class Requests:
                 return await ask.of_mover(attempt.mover)
             except (MovedOnError, LeaseLostError):
                 # Not applied: the run came to rest first, or belongs to another worker by now.
-                continue
+                await asyncio.sleep(pause)
+                pause = min(max(2 * pause, _FIRST_LOOK), self._poll)
         raise _left(ask.what, may_be=False)
 
     # --- by way of the inbox ---
@@ -147,14 +151,8 @@ class Requests:
         if posted is Posted.unknown:
             raise not_found(ask.run_id)
         if posted is Posted.over:
-            raise await self._over(ask)
+            raise WorkflowFinishedError(f"run {ask.run_id!r}: {ask.what} is refused: the run was over just now")
         return await self._answer(message, row)
-
-    async def _over(self, ask: Ask) -> Exception:
-        row = await self.row(ask.run_id)
-        return WorkflowFinishedError(
-            f"run {ask.run_id!r}: {ask.what} refused: the run is {row.status}, and nothing is done to it"
-        )
 
     async def _answer(self, message: Message, row: StoredRun) -> bytes:
         """Wait for an answer; take the run if nobody owns it any more, be it that its owner has died."""
@@ -207,6 +205,7 @@ class Requests:
             raise _too_late(ask, "The database has not answered", may_be=False)
         try:
             async with asyncio.timeout(_GRACE):
+                before = await self.row(ask.run_id)
                 withdrawn = await self._lane.write(Withdrawal(message.id))
                 found = await self._reader.call(self._store.answers, [message.id])
                 if message.id in found:
@@ -214,8 +213,8 @@ class Requests:
                 now = await self.row(ask.run_id)
         except TimeoutError:
             raise _too_late(ask, "The database does not answer", may_be=True) from None
-        # Who owns a run reads its messages before it marks them: only of one that nobody has owned is it sure.
-        untouched = bool(withdrawn) and now.owner is None and now.fence == row.fence
+        # Who owns a run reads its messages before it marks them: only of one that nobody owned meanwhile is it sure.
+        untouched = bool(withdrawn) and before.owner is None and now.owner is None and now.fence == before.fence
         if not self.knows(row):
             why = (
                 f"This process does not know {row.workflow} of version {row.version}, and no worker that does has answered: is "
@@ -226,6 +225,16 @@ class Requests:
         else:
             why = f"The run is moved by worker {now.owner!r}, which has not answered: it may be busy with a long step, or dead"
         raise _too_late(ask, why, may_be=not untouched)
+
+
+class _LeftError(Exception):
+    """The engine is left: for those who wait."""
+
+
+def looked_at(task: asyncio.Future[Any]) -> None:
+    """Nobody waits for it any more: asyncio would complain about an exception that nobody has looked at."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _left(what: str, *, may_be: bool) -> FlowstmtError:

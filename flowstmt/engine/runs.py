@@ -211,7 +211,7 @@ def outcome_of(row: StoredRun) -> Any:
     at = f" at {error.step!r}" if error is not None and error.step else ""
     if row.status == WorkflowStatus.Cancelled:
         raise RunCancelledError(f"run {row.run_id!r} of {row.workflow} was cancelled{at}{said}", run_id=row.run_id, error=error)
-    kind = "" if error is None else f" with {error.type}"
+    kind = "" if error is None or error.type == error.step else f" with {error.type}"
     raise RunFailedError(f"run {row.run_id!r} of {row.workflow} failed{at}{kind}{said}", run_id=row.run_id, error=error)
 
 

@@ -153,7 +153,12 @@ class Worker:
         if mover is not None:
             return mover
         around = self._around
-        claims = await around.writes.call(self._claim_run, run_id)
+        claiming = asyncio.ensure_future(around.writes.call(self._claim_run, run_id))
+        try:
+            claims: Claims = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            claiming.add_done_callback(self._claimed_for_nobody)
+            raise
         if not claims.runs:
             return self.held(run_id)
         claimed = claims.runs[0]
@@ -163,6 +168,16 @@ class Worker:
             await around.writes.write(Release(run_id, claimed.fence))
             return None
         return self._begin(claimed, goes_on=goes_on)
+
+    def _claimed_for_nobody(self, claiming: asyncio.Future[Claims]) -> None:
+        """Whoever asked for a run has been cancelled. A lease without a mover would keep all others out until it runs out."""
+        if claiming.cancelled() or claiming.exception() is not None or self._stopped:
+            return
+        for claimed in claiming.result().runs:
+            if self._around.catalogue.known().get(claimed.workflow, 0) < _version_of(claimed):
+                self._around.writes.submit(Release(claimed.run_id, claimed.fence), lambda _: None)
+            else:
+                self._begin(claimed, goes_on=self.has_room())
 
     def wake(self) -> None:
         """There may be something to do: have a look."""
