@@ -12,6 +12,7 @@ from tests.messages import (
     definitions,
     describing,
     documents,
+    engines,
     failing,
     linting,
     runs,
@@ -33,6 +34,7 @@ TABLES: list[Table] = [
     *controlling.TABLES,
     *describing.TABLES,
     *linting.TABLES,
+    *engines.TABLES,
     *testing.TABLES,
 ]
 
