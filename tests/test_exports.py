@@ -14,7 +14,7 @@ import flowstmt
 from flowstmt import errors
 
 ALL = """
-ALL ANY APPROVE REJECT AmbiguousCallbackError Answer Approval ApprovalResult AtLeast Branch Break CallbackError
+ALL ANY APPROVE REJECT AmbiguousCallbackError Answer Approval ApprovalResult AtLeast Branch Break Call CallbackError
 CallbackRequest Case Catch CheckpointType ChildError ConflictError Continue ControlError Current Default DefinitionError
 Engine ErrorInfo Event EventStatus Every Fail FinalError Finally FlowstmtError For ForEach Frame GivenAnswer Go If
 InvalidPayloadError Join LeaseLostError Map MemoryStore NotFoundError NotWaitingError On Parallel ParallelError PausedError
