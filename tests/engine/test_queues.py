@@ -102,7 +102,7 @@ def test_no_more_runs_are_let_in_per_time_than_the_rate_says(database: Database)
 def test_a_queue_that_nobody_knows_is_refused(database: Database) -> None:
     async def main() -> None:
         async with engine_on(database, workflows=[Mail], queues=[Queue("mail")]) as engine:
-            with pytest.raises(StateError, match="no queue 'mial'; it has 'mail'; did you mean 'mail'"):
+            with pytest.raises(StateError, match=r"no queue 'mial'; .*'mail'; did you mean 'mail'"):
                 await engine.start(Mail("m"), run_id="m", queue="mial")
             with pytest.raises(StateError, match="priority must be a whole number"):
                 await engine.start(Mail("m"), run_id="m", queue="mail", priority="high")  # type: ignore[arg-type] # the mistake

@@ -160,8 +160,8 @@ _setting("a queue that is none", queues=["mail"])
 _setting("two queues of one name", queues=[Queue("mail"), Queue("mail")])
 SETTINGS.add("a queue without a name", lambda: Queue(""))
 SETTINGS.add("a limit that is none", lambda: Queue("mail", concurrency=0))
-SETTINGS.add("a rate that is none", lambda: Queue("mail", rate=5))  # type: ignore[arg-type] # the mistake, as below
-SETTINGS.add("a priority of a queue that is none", lambda: Queue("mail", priority="high"))  # type: ignore[arg-type] # so is this
+SETTINGS.add("a rate that is none", lambda: Queue("mail", rate=5))
+SETTINGS.add("a priority of a queue that is none", lambda: Queue("mail", priority="high"))
 
 
 # --- starting ---
@@ -179,7 +179,7 @@ using(STARTING, "another workflow", lambda engine: engine.start(Hopeless(), run_
 using(STARTING, "a second unfinished run", lambda engine: engine.start(Order(), run_id="o-2", single_flight="customer-7"))
 using(STARTING, "a key without a text", lambda engine: engine.start(Order(), run_id="o-2", single_flight=""))
 using(STARTING, "a naive start", lambda engine: engine.start(Order(), run_id="o-2", start_at=BEFORE))
-using(STARTING, "labels that are none", lambda engine: engine.start(Order(), run_id="o-2", labels={"n": 1}))  # type: ignore[dict-item] # so is this
+using(STARTING, "labels that are none", lambda engine: engine.start(Order(), run_id="o-2", labels={"n": 1}))
 using(
     STARTING,
     "a queue that there is not",
@@ -195,7 +195,7 @@ using(
 using(
     STARTING,
     "a priority that is none",
-    lambda engine: engine.start(Order(), run_id="o-2", queue="mail", priority="high"),  # type: ignore[arg-type] # so is this
+    lambda engine: engine.start(Order(), run_id="o-2", queue="mail", priority="high"),
     queues=[Queue("mail")],
 )
 using(STARTING, "a priority without a queue", lambda engine: engine.start(Order(), run_id="o-2", priority=5))
@@ -226,7 +226,7 @@ def a_connection_that_a_sync_engine_can_not_await() -> None:
 # --- callbacks and signals ---
 
 using(BRINGING, "a request for another run", lambda engine: engine.callback("o-1", CallbackRequest("paid", run_id="o-2"), 5))
-using(BRINGING, "something that names no event", lambda engine: engine.callback("o-1", 5))  # type: ignore[call-overload] # so is this
+using(BRINGING, "something that names no event", lambda engine: engine.callback("o-1", 5))
 using(BRINGING, "a payload without JSON", lambda engine: engine.callback("o-1", "paid", object()))
 using(BRINGING, "a payload that is no JSON", lambda engine: engine.callback("o-1", "paid", b"{"))
 using(BRINGING, "an output without JSON", lambda engine: engine.callback("o-1", "odd"))
@@ -458,9 +458,9 @@ using(LOOKING, "a run that there is not", lambda engine: engine.get("o-2"))
 using(LOOKING, "a status that is none", lambda engine: engine.await_status("o-1", "Lost"))
 using(LOOKING, "a status that does not come", lambda engine: engine.await_status("o-1", "Failed", SOON))
 using(LOOKING, "a list that is too long", lambda engine: engine.list(limit=5000))
-using(LOOKING, "a label that is none", lambda engine: engine.list(label="customer"))  # type: ignore[arg-type] # so is this
+using(LOOKING, "a label that is none", lambda engine: engine.list(label="customer"))
 using(LOOKING, "a list that goes on after nothing", lambda engine: engine.list(after="o-1"))
-using(LOOKING, "a list that goes on after a number", lambda engine: engine.list(after=7))  # type: ignore[arg-type] # so is this
+using(LOOKING, "a list that goes on after a number", lambda engine: engine.list(after=7))
 using(LOOKING, "a history that is too long", lambda engine: engine.history("o-1", limit=5000))
 
 
@@ -484,7 +484,7 @@ async def an_engine_that_is_not_in_use() -> None:
 using(USING, "an engine that is in use already", lambda engine: engine.__aenter__())
 using(USING, "an engine in another event loop", lambda engine: asyncio.to_thread(lambda: asyncio.run(engine.get("o-1"))))
 using(USING, "no id of a run", lambda engine: engine.get(""))
-using(USING, "a timeout that is none", lambda engine: engine.result("o-1", 5))  # type: ignore[arg-type] # so is this
+using(USING, "a timeout that is none", lambda engine: engine.result("o-1", 5))
 
 
 async def _from_inside(engine: Engine) -> None:
