@@ -75,6 +75,7 @@ class Call(Statement):
     """
 
     __slots__ = ("body", "into", "name", "was", "workflow")
+    opaque = True
 
     def __init__(
         self,

@@ -69,6 +69,8 @@ class Statement:
     was: tuple[str, ...] = ()
     # Whether a Scope around is part of the full name. Callers share the names of events: these stay.
     scoped: bool = True
+    # Whether what is inside is the machine's own: the end of the child for which a Call waits.
+    opaque: bool = False
 
     # ``S[Order]`` at run time: what it means is said in the stub.
     __class_getitem__: Any = classmethod(GenericAlias)
@@ -463,6 +465,8 @@ def _walk(definition: Statement) -> Iterator[tuple[str, Statement]]:
         yield name, statement
         if isinstance(statement, Scope):
             scope = f"{name}/"
+        if statement.opaque:
+            continue
         stack.extend((scope, child) for child in reversed(statement.body) if isinstance(child, Statement))
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from flowstmt.core.approving import unanswered
+from flowstmt.core.children import Call
 from flowstmt.core.exits import Exit, pending_exit
 from flowstmt.core.nodes import FANOUT, Compensation, Node, RunEnd
 from flowstmt.core.positions import check_positions
@@ -189,7 +190,7 @@ def _marked(subject: Subject, thread: Thread) -> tuple[Place, Mark]:
         _missing(thread),
         tuple([name for frame in thread.frames for name in (frame.data or {}).get("then", ())]),
     )
-    index = node.index if thread.event is None else node.by_event[thread.event].index
+    index = node.index if thread.event is None or node.kind is Call else node.by_event[thread.event].index
     return (index, begun), mark
 
 
