@@ -40,9 +40,9 @@ class Calling(Approving):
         if not _is_workflow(found):
             found = self._value(thread, node, "workflow", found)
         if not _is_workflow(found):
-            hint = ": give an object of it" if isinstance(found, type) else ", which has no definition()"
-            what = f"the class {found.__name__}" if isinstance(found, type) else a_kind_of(found)
-            raise self._failed(thread, node, f"its workflow must be a workflow object, not {what}{hint}")
+            raise self._failed(
+                thread, node, f"its workflow must be a workflow object, not {a_kind_of(found)}: it has no definition()"
+            )
         return found
 
     def child_ended(self, thread: Thread, case: Node, end: ChildEnd, now: datetime) -> None:
