@@ -218,7 +218,9 @@ class Acting:
     async def until(self, run_id: str, statuses: Collection[str], what: str, seconds: float | None) -> StoredRun:
         """The run, once it has come to rest with one of these statuses."""
         _refuse_inside(run_id, what)
-        return await self._looking.until(run_id, statuses, what, seconds)
+        mover = self._worker.held(run_id)
+        moves = mover is not None and not mover.checkpoints.rested
+        return await self._looking.until(run_id, statuses, what, seconds, moves=moves)
 
     async def delete(self, run_id: str) -> bool:
         """Delete a run that nobody moves."""

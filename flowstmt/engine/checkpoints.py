@@ -130,7 +130,7 @@ class Checkpoints:
             if rest is not None:
                 self.rested = True
                 self.wake_at = rest.wake_at
-            self._around.watchers.tell(self.run_id, self.blob)
+            self._around.watchers.tell(self.run_id, self.blob, rests=rest is not None)
             if turn is not None:
                 error = turn()
         elif outcome is False:
@@ -152,6 +152,7 @@ class Checkpoints:
         await self._write(save)
         self.rested = True
         self.wake_at = rest.wake_at
+        self._around.watchers.tell(self.run_id)
 
     async def answer(self) -> None:
         """Save answers that belong to no checkpoint; the run stays as it is."""

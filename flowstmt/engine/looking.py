@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 from flowstmt.core.state import OVER, WorkflowStatus, aware
@@ -37,6 +38,7 @@ class Looking:
         self._watchers = shared.watchers
         self._clock = shared.clock
         self._poll = shared.settings.poll.total_seconds()
+        self._worker_id = shared.settings.worker_id
 
     async def row(self, run_id: str) -> StoredRun:
         """The run as it is stored. Raises ``NotFoundError``."""
@@ -73,8 +75,18 @@ class Looking:
         workflow, state = load(self._catalogue.class_of(row.workflow), row.snapshot or b"")
         return legal(workflow, state, self._clock())
 
-    async def until(self, run_id: str, statuses: Collection[str], what: str, seconds: float | None) -> StoredRun:
-        """The run, once its status is one of these. Raises ``TimeoutError``."""
+    async def until(
+        self, run_id: str, statuses: Collection[str], what: str, seconds: float | None, *, moves: bool
+    ) -> StoredRun:
+        """The run, once its status is one of these. Raises ``TimeoutError``.
+
+        ``moves``: this process moves it, and will tell when it comes to rest: there is nothing to be read before.
+        """
+        if moves:
+            began = monotonic()
+            with self._watchers.listening(run_id, checkpoints=False) as ear:
+                await ear.news(self._poll if seconds is None else min(seconds, self._poll))
+            seconds = None if seconds is None else max(0.0, seconds - (monotonic() - began))
         row: StoredRun | None = None
         try:
             # The first look is not cut off: who does not want to wait wants to know how it is.
@@ -84,7 +96,8 @@ class Looking:
                 with self._watchers.listening(run_id, checkpoints=False) as ear:
                     pause = _FIRST_LOOK
                     while row.status not in statuses:
-                        await ear.news(pause)
+                        # Whoever moves it in this process tells; of others one has to look.
+                        await ear.news(self._poll if row.owner == self._worker_id else pause)
                         row = await self.row(run_id)
                         pause = min(2 * pause, self._poll)
             return row

@@ -72,12 +72,13 @@ class Ear:
         self._checkpoints = checkpoints
         self._news = asyncio.Event()
 
-    def hear(self, snapshot: bytes | None) -> None:
+    def hear(self, snapshot: bytes | None, rests: bool) -> None:
         """Something happened; with a snapshot: it is a checkpoint, and committed."""
         if snapshot is not None:
-            if not self._checkpoints:
+            if self._checkpoints:
+                self.snapshots.append(snapshot)
+            elif not rests:
                 return
-            self.snapshots.append(snapshot)
         self._news.set()
 
     async def news(self, seconds: float) -> None:
@@ -96,16 +97,16 @@ class Watchers:
     def __init__(self) -> None:
         self._ears: dict[str, list[Ear]] = {}
 
-    def tell(self, run_id: str, snapshot: bytes | None = None) -> None:
-        """For who moves runs: a checkpoint of this one is committed.
+    def tell(self, run_id: str, snapshot: bytes | None = None, *, rests: bool = False) -> None:
+        """For who moves runs: a checkpoint of this one is committed, with which it has come to rest or goes on.
 
-        Without a snapshot: it has come to rest, was set back, or something was published. Where nobody listens, this is one
-        look into a dict.
+        Without a snapshot: it has come to rest as it was, was set back, or something was published. Where nobody listens, this
+        is one look into a dict.
         """
         ears = self._ears.get(run_id)
         if ears is not None:
             for ear in ears:
-                ear.hear(snapshot)
+                ear.hear(snapshot, rests)
 
     @contextmanager
     def listening(self, run_id: str, *, checkpoints: bool = True) -> Iterator[Ear]:

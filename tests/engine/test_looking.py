@@ -44,6 +44,23 @@ class TestResult:
 
         run(main())
 
+    def test_of_a_run_of_this_process_is_there_when_the_run_is_over_without_looking_for_it(self, database: Database) -> None:
+        async def main() -> None:
+            gate = Gate("told")
+            async with engine_on(database, poll=timedelta(minutes=1)) as engine:
+                await engine.start(Held("told"), run_id="h-1")
+                await gate.arrived()
+                early = asyncio.create_task(engine.result("h-1", SOON))
+                waiting = asyncio.create_task(engine.await_status("h-1", "Waiting", SOON))
+                gate.open()
+                assert (await waiting).status is WorkflowStatus.Waiting
+                await engine.signal("h-1", "number", 1)
+                assert await early == [1]
+                with pytest.raises(TimeoutError, match="the run is Finished"):
+                    await engine.await_status("h-1", "Waiting", timedelta(0))
+
+        run(main())
+
     def test_of_a_run_that_another_engine_moves(self, database: Database) -> None:
         async def main() -> None:
             gate = Gate("result")
