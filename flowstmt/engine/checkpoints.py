@@ -94,7 +94,8 @@ class Checkpoints:
         self.blob = blob
         self._rest, self._turn = rest, turn
         self.resting = rest is not None
-        future = self._saving = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future = self._saving = loop.create_future()
         transaction = self.transaction
         if transaction is not None:
             self.transaction = None
@@ -102,7 +103,7 @@ class Checkpoints:
                 transaction.commit(save, self._saved)
                 return future
             transaction.roll_back()
-        self._around.writes.submit(save, self._saved)
+        self._around.writes.submit_soon(save, self._saved, loop)
         return future
 
     def _add_all(self, save: Save) -> None:

@@ -22,9 +22,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from queue import SimpleQueue
 from typing import Any, TypeAlias
 
+from flowstmt.engine.handover import Answers, Entries
 from flowstmt.errors import StoreError, said
 from flowstmt.stores.protocol import Outcome, Store, Write
 
@@ -73,8 +73,8 @@ class Lane:
     def __init__(self, name: str) -> None:
         self.health = _WELL
         self._name = name
-        self._queue: SimpleQueue[Any] = SimpleQueue()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._queue = Entries()
+        self._answers: Answers | None = None
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._ended: asyncio.Future[None] | None = None
@@ -82,8 +82,9 @@ class Lane:
 
     def start(self) -> None:
         """Begin, for the running event loop."""
-        self._loop = asyncio.get_running_loop()
-        self._ended = self._loop.create_future()
+        loop = asyncio.get_running_loop()
+        self._answers = Answers(loop)
+        self._ended = loop.create_future()
         self._thread = threading.Thread(target=self._serve, name=f"flowstmt {self._name}", daemon=True)
         self._thread.start()
 
@@ -100,10 +101,12 @@ class Lane:
         await asyncio.wait([self._ended], timeout=_LONGEST_PAUSE)
         if not self._ended.done():
             logger.warning("%s: the database does not answer; its thread is left alone", self._name)
+        if self._answers is not None:
+            self._answers.leave()
 
     def backlog(self) -> int:
         """How much waits for its turn."""
-        return self._queue.qsize()
+        return len(self._queue)
 
     async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What a function returns, or raises, called in the thread."""
@@ -121,8 +124,7 @@ class Lane:
     def _serve(self) -> None:
         try:
             while True:
-                entries = [self._queue.get()]
-                entries += [self._queue.get() for _ in range(min(self._queue.qsize(), _MOST - 1))]
+                entries = self._queue.take(_MOST)
                 last = entries[-1] is None
                 self._do(entries[:-1] if last else entries)
                 if last:
@@ -169,11 +171,8 @@ class Lane:
         return self.health.since or datetime.now(UTC)
 
     def _tell(self, function: Callable[..., Any], *arguments: Any) -> None:
-        assert self._loop is not None  # the thread was started by one
-        try:
-            self._loop.call_soon_threadsafe(function, *arguments)
-        except RuntimeError:
-            return  # the event loop was closed: nobody waits any more
+        assert self._answers is not None  # the thread was started by an event loop
+        self._answers.tell(function, *arguments)
 
 
 class ReadLane(Lane):
@@ -189,9 +188,13 @@ class WriteLane(Lane):
 
     def submit(self, write: Write, answer: Answer) -> None:
         """Have something written; ``answer`` is told the outcome: an exception if the database refuses it."""
+        self._put((write, answer))
+
+    def submit_soon(self, write: Write, answer: Answer, loop: asyncio.AbstractEventLoop) -> None:
+        """``submit`` from the event loop, for what comes in numbers."""
         if self._closed:
             raise StoreError(f"{self._name}: the engine is closed")
-        self._queue.put((write, answer))
+        self._queue.put_soon((write, answer), loop)
 
     async def write(self, write: Write) -> Any:
         """Have something written, and wait for it. Raises what the database refuses it with."""
