@@ -42,7 +42,7 @@ from flowstmt.stores.sqlite_connections import CONTENT, WAITS, StepConnection, b
 from flowstmt.stores.sqlite_joining import joined
 from flowstmt.stores.sqlite_rows import history_row, instant, leading, message, microseconds, page, published, span, stored
 from flowstmt.stores.sqlite_schema import check_schema, migrate_schema
-from flowstmt.stores.sqlite_writes import Writes
+from flowstmt.stores.sqlite_writes import Writes, is_news
 
 __all__ = ["SQLiteStore"]
 
@@ -139,7 +139,7 @@ class SQLiteStore:
         with self._writing as cursor:
             outcomes = self._made(cursor, writes)
         for write in writes:
-            if type(write) is not Save or write.rest is not None or write.taken:
+            if is_news(write):
                 self._bell.ring()
                 break
         return outcomes
@@ -510,7 +510,7 @@ class SQLiteTransaction:
             except CONTENT as error:
                 raise _refused(save, error) from error
             self._cursor.execute("COMMIT")
-        self.news = bool(save.rest or save.taken or save.messages or save.children)
+        self.news = is_news(save)
         return True
 
 

@@ -29,7 +29,7 @@ from flowstmt.stores.protocol import (
 )
 from flowstmt.stores.sqlite_rows import labels_json, microseconds, span, stored
 
-__all__ = ["Cursor", "Writes"]
+__all__ = ["Cursor", "Writes", "is_news"]
 
 _OVER = frozenset({WorkflowStatus.Finished, WorkflowStatus.Failed, WorkflowStatus.Cancelled})
 
@@ -49,6 +49,14 @@ class Cursor(Protocol):
 
     def fetchall(self) -> list[Any]:
         """All of them."""
+
+
+def is_news(write: Write) -> bool:
+    """Whether who waits may find something new: not what its own worker goes on with, nor a run that is over."""
+    if type(write) is Save:
+        rest = write.rest
+        return bool((rest is not None and rest.status not in _OVER) or write.taken or write.messages or write.children)
+    return type(write) is not NewRun or write.worker is None
 
 
 class Writes:
