@@ -12,7 +12,7 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench compare messages diagrams recording pictures docs clean
+.PHONY: help demo test lint format bench compare chaos messages diagrams recording pictures docs clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ bench: $(CORE)  ## measure speed
 
 compare: $(DEV)  ## measure it against other durable executions, which get environments of their own
 	$(PY) -m benchmarks.peers.compare $(ARGS)
+
+chaos: $(DEV)  ## kill workers and disturb databases, ten minutes: make chaos ARGS='--seconds 3600 --seed 17 --on postgres'
+	$(PY) -m tests.chaos $(ARGS)
 
 messages: $(DEV)  ## write tests/messages/messages.txt anew: every error message on one page
 	$(PY) -m tests.messages
