@@ -154,7 +154,8 @@ class StepTransaction:
                     save, answer = found
                     outcome = transaction.commit(save)
         except BaseException as error:  # noqa: BLE001 raised where it is awaited
-            if not called and (answer is not None or not self._news.done()):
+            # Of an action a StoreError comes by leaving the transaction: the database has failed, whatever the action raised.
+            if called or answer is not None or not self._news.done():
                 error = _unsaved(error)
             outcome = error
             if answer is None:

@@ -46,11 +46,22 @@ class Transactions:
 
     @contextmanager
     def one(self) -> Iterator[PostgresTransaction]:
-        """A transaction, rolled back unless it was committed."""
+        """A transaction, rolled back unless it was committed.
+
+        What is raised inside while its connection is lost comes of that: it is a ``StoreError``, to be tried again.
+        """
         with self._places:
             transaction = self._begun()
             try:
                 yield transaction
+            except Exception as error:
+                if not transaction.connection.broken or isinstance(error, StoreError):
+                    raise
+                raise StoreError(
+                    f"PostgreSQL ({self.where}) can't be used just now: the connection was lost inside of a step "
+                    f"({said(error)}). Nothing of the step was saved",
+                    retry=True,
+                ) from error
             finally:
                 transaction.end()
                 self._take_back(transaction.connection)

@@ -38,7 +38,16 @@ from flowstmt.stores.protocol import (
     Withdrawal,
     Write,
 )
-from flowstmt.stores.sqlite_connections import CONTENT, WAITS, StepConnection, begin, connect, discard, translated
+from flowstmt.stores.sqlite_connections import (
+    CONTENT,
+    WAITS,
+    StepConnection,
+    begin,
+    connect,
+    discard,
+    is_of_the_disk,
+    translated,
+)
 from flowstmt.stores.sqlite_joining import joined
 from flowstmt.stores.sqlite_rows import history_row, instant, leading, message, microseconds, page, published, span, stored
 from flowstmt.stores.sqlite_schema import check_schema, migrate_schema
@@ -310,6 +319,11 @@ class SQLiteStore:
             transaction = SQLiteTransaction(connection, cursor, self._writes, self._now, self.path)
             try:
                 yield transaction
+            except sqlite3.Error as error:
+                if is_of_the_disk(error):
+                    with translated(self.path):
+                        raise
+                raise
             finally:
                 if not self._left(connection, cursor):
                     self._stepper = None

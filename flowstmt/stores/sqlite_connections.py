@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from flowstmt.errors import StoreError, said
 
-__all__ = ["CONTENT", "WAITS", "StepConnection", "begin", "connect", "discard", "patiently", "translated"]
+__all__ = ["CONTENT", "WAITS", "StepConnection", "begin", "connect", "discard", "is_of_the_disk", "patiently", "translated"]
 
 CONTENT = (
     sqlite3.IntegrityError,
@@ -148,6 +148,11 @@ def translated(path: str) -> Iterator[None]:
         raise StoreError(
             f"the database {path} can't be used: {said(error)}" + (f"; {advice}" if advice else ""), retry=code in _PASSING
         ) from error
+
+
+def is_of_the_disk(error: sqlite3.Error) -> bool:
+    """Whether what an action raised is a matter of the disk, and not of what the action wrote."""
+    return _code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def _code(error: sqlite3.Error) -> int:
