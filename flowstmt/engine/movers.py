@@ -261,7 +261,10 @@ class Mover:
 
     async def _go(self) -> None:
         self.load()
-        self._set_back = self._row_status == RUN_PAUSED and self.state.status is not RUN_PAUSED
+        # Without an error it was let go on, and whoever did died before it came to rest.
+        self._set_back = (
+            self._row_status == RUN_PAUSED and self._row_error is not None and self.state.status is not RUN_PAUSED
+        )
         checkpoints, post = self.checkpoints, self.post
         while not checkpoints.rested:
             if self._controls:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
+from typing import Any
 
 import orjson
 
@@ -62,6 +63,7 @@ class Worker:
         self._stopping = self._stopped = False
         self._task: asyncio.Task[None] | None = None
         self._deaf: asyncio.Future[None]
+        self._taking: set[asyncio.Future[Claims]] = set()
         self._bells: list[Callable[[], None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -99,6 +101,10 @@ class Worker:
         self._news.set()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=_LAST_GRACE)
+        if self._taking:
+            await asyncio.wait(self._taking, timeout=_LAST_GRACE)
+        # Leases that were on their way while the others were given back.
+        await self._wait_for_movers(_LAST_GRACE)
         self._around.store.wake()
         await asyncio.wait([self._deaf], timeout=_LAST_GRACE)
         await self._close()
@@ -152,32 +158,33 @@ class Worker:
         mover = self.held(run_id)
         if mover is not None:
             return mover
-        around = self._around
-        claiming = asyncio.ensure_future(around.writes.call(self._claim_run, run_id))
+        if self._stopping:
+            raise StoreError(f"run {run_id!r} was not taken: the engine is being closed. Nothing was done")
+        claiming = asyncio.ensure_future(self._around.writes.call(self._claim_run, run_id))
+        self._taking.add(claiming)
+        claiming.add_done_callback(self._taking.discard)
         try:
-            claims: Claims = await asyncio.shield(claiming)
+            # Not cut off in the middle: nobody would know of the lease, and nobody could have it until it has run out.
+            claims = await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            claiming.add_done_callback(self._claimed_for_nobody)
+            claiming.add_done_callback(self._taken_in_vain)
             raise
-        if not claims.runs:
-            return self.held(run_id)
-        claimed = claims.runs[0]
+        # At once: the mover must not begin before it is known what it was taken for.
+        return self._begin_taken(claims.runs[0]) if claims.runs else self.held(run_id)
+
+    def _begin_taken(self, claimed: Claimed) -> Mover | None:
+        around = self._around
         goes_on = self.has_room()
         if around.catalogue.known().get(claimed.workflow, 0) < _version_of(claimed) or (not goes_on and self._is_due(claimed)):
             # Those who know it, or have a place for it, are to move it.
-            await around.writes.write(Release(run_id, claimed.fence))
+            around.writes.submit(Release(claimed.run_id, claimed.fence), _ignore)
             return None
         return self._begin(claimed, goes_on=goes_on)
 
-    def _claimed_for_nobody(self, claiming: asyncio.Future[Claims]) -> None:
-        """Whoever asked for a run has been cancelled. A lease without a mover would keep all others out until it runs out."""
-        if claiming.cancelled() or claiming.exception() is not None or self._stopped:
-            return
-        for claimed in claiming.result().runs:
-            if self._around.catalogue.known().get(claimed.workflow, 0) < _version_of(claimed):
-                self._around.writes.submit(Release(claimed.run_id, claimed.fence), lambda _: None)
-            else:
-                self._begin(claimed, goes_on=self.has_room())
+    def _taken_in_vain(self, claiming: asyncio.Future[Claims]) -> None:
+        """Whoever wanted the run is gone: it is given back."""
+        if not claiming.cancelled() and claiming.exception() is None and claiming.result().runs:
+            self._begin_taken(claiming.result().runs[0])
 
     def wake(self) -> None:
         """There may be something to do: have a look."""
@@ -347,6 +354,10 @@ class Worker:
     def _fall_silent(self) -> None:
         if not self._deaf.done():
             self._deaf.set_result(None)
+
+
+def _ignore(_: Any) -> None:
+    """For a write whose outcome changes nothing."""
 
 
 def _version_of(claimed: Claimed) -> int:

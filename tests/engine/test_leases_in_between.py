@@ -1,0 +1,100 @@
+"""What becomes of a lease, and of what was acknowledged under it, when somebody goes away at a bad moment."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+
+from flowstmt import Engine, dump, load, unpause
+from flowstmt.stores.protocol import Claims, Save, Store
+from tests.engine.databases import Database
+from tests.engine.flows import ALL, PAID, Order
+from tests.engine.running import SOON, engine_on, run, stored, until
+
+
+class SlowToLease:
+    """A store that leases a single run when it is told to."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.asked = threading.Event()
+        self.may = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def claim_run(self, worker: str, run_id: str, lease: timedelta) -> Claims:
+        self.asked.set()
+        assert self.may.wait(10)
+        return self._store.claim_run(worker, run_id, lease)
+
+
+def test_a_caller_who_gives_up_while_the_run_is_being_leased_leaves_no_lease_behind(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database) as engine:
+            await engine.start(Order(), run_id="o-1")
+            await engine.await_status("o-1", "Waiting", SOON)
+        slow = SlowToLease(database.store())
+        async with Engine(cast(Store, slow), ALL, worker=False) as engine:
+            calling = asyncio.create_task(engine.callback("o-1", PAID, 5))
+            await asyncio.to_thread(slow.asked.wait, 10)
+            calling.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await calling
+            slow.may.set()
+
+            async def is_free() -> bool:
+                found = await stored(cast(Store, slow), "o-1")
+                return found.owner is None and found.fence == 2
+
+            await until(is_free, "the lease was given back")
+
+    run(main())
+
+
+def test_a_lease_that_comes_while_the_engine_is_being_closed_is_given_back(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database) as engine:
+            await engine.start(Order(), run_id="o-1")
+            await engine.await_status("o-1", "Waiting", SOON)
+        slow = SlowToLease(database.store())
+        async with Engine(cast(Store, slow), ALL) as engine:
+            calling = asyncio.create_task(engine.callback("o-1", PAID, 5))
+            await asyncio.to_thread(slow.asked.wait, 10)
+            asyncio.get_running_loop().call_later(0.05, slow.may.set)
+        # Whether it was still taken does not matter here.
+        await asyncio.wait([calling], timeout=10)
+        assert calling.done()
+        if calling.exception() is not None:
+            assert "engine" in str(calling.exception())
+        async with engine_on(database, worker=False) as engine:
+            assert (await engine.get("o-1")).owner is None
+
+    run(main())
+
+
+def test_an_unpaused_run_goes_on_though_its_worker_died_before_it_came_to_rest(database: Database) -> None:
+    async def main() -> None:
+        store = database.store()
+        async with engine_on(database) as engine:
+            await engine.start(Order(), run_id="o-1")
+            await engine.await_status("o-1", "Waiting", SOON)
+            await engine.pause("o-1")
+            [claimed] = (await asyncio.to_thread(_claimed, store)).runs
+            order, state = load(Order, claimed.snapshot)
+            unpause(order, state)
+            save = Save("o-1", claimed.fence, state.revision, dump(order, state))
+            assert await asyncio.to_thread(store.commit, [save]) == [True]
+            await engine.await_status("o-1", "Waiting", SOON)
+            await engine.callback("o-1", PAID, 5)
+            assert await engine.result("o-1", SOON) == 5
+
+    def _claimed(store: Store) -> Claims:
+        store.open()
+        return store.claim_run("a worker that dies", "o-1", timedelta(milliseconds=1))
+
+    run(main())
