@@ -109,7 +109,10 @@ def _refusal(program: Program, state: State, request: CallbackRequest) -> Callba
             "unpaused"
         )
     if request.name == CHILD_ENDED.name and request.pc is not None:
-        return StaleCallbackError(f"{run}: nobody waits for the end of a child run at pc {request.pc} now")
+        return StaleCallbackError(
+            f"{run}: the end of a child run came for pc {request.pc}, where nobody waits for one now: it was taken before, or "
+            "its thread has gone on"
+        )
     nodes = program.events.get(request.name, [])
     if not nodes:
         nodes = _once_called(program, request.name)

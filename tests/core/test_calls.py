@@ -248,7 +248,7 @@ def test_the_end_of_a_child_is_taken_for_its_stop_only():
         with pytest.raises(UnknownEventError, match=r"Parent has no event 'child:ended'; it has none"):
             handle_callback(request, parent, state, ChildEnd("Finished"))
     stale = CallbackRequest("child:ended", pc=7, birth=state.threads[0].birth)
-    with pytest.raises(StaleCallbackError, match="nobody waits for the end of a child run at pc 7 now"):
+    with pytest.raises(StaleCallbackError, match="the end of a child run came for pc 7, where nobody waits for one now"):
         handle_callback(stale, parent, state, ChildEnd("Finished"))
     assert dump(parent, state) == before
     end = pinned(state)

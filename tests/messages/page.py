@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.messages import (
     callbacks,
+    calling,
     controlling,
     deadlines,
     definitions,
@@ -31,6 +32,7 @@ TABLES: list[Table] = [
     *deadlines.TABLES,
     *failing.TABLES,
     *callbacks.TABLES,
+    *calling.TABLES,
     *controlling.TABLES,
     *describing.TABLES,
     *linting.TABLES,
