@@ -114,7 +114,8 @@ class Acting:
         body = EventBody(request, blob).write()
         ask = Ask(run_id, f"the callback {request.name!r}", MessageKind.callback, body, of_mover)
         output = await self._requests.ask(ask, seconds)
-        return typed_output(output, event.output if isinstance(event, Event) else None)
+        wanted = event.output if isinstance(event, Event) else None
+        return typed_output(output, wanted, request.name, run_id)
 
     async def signal(
         self, run_id: str, event: Request, payload: Any, key: str | None, thread_id: str | None, connection: Any

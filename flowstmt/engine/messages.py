@@ -116,13 +116,14 @@ def encode_output(output: Any, event: str, run_id: str) -> bytes:
     return _text(output, f"run {run_id!r}: what the handler of event {event!r} returned").encode()
 
 
-def typed_output(output: bytes, wanted: Any) -> Any:
+def typed_output(output: bytes, wanted: Any, event: str, run_id: str) -> Any:
     """The output for whoever handed the callback in: of the type that the ``Event`` says, else plain JSON values."""
     try:
         return _codec.decode(output, Any if wanted is None else wanted)
     except ValueError as error:
         raise StateError(
-            f"the callback was taken and saved, but what its handler returned is {error}. Let the Event say what it returns"
+            f"run {run_id!r}: the callback {event!r} was taken and saved, but what its handler returned is {error}. Let the "
+            "Event say what it returns"
         ) from error
 
 

@@ -217,8 +217,8 @@ class Requests:
         untouched = bool(withdrawn) and before.owner is None and now.owner is None and now.fence == before.fence
         if not self.knows(row):
             why = (
-                f"This process does not know {row.workflow} of version {row.version}, and no worker that does has answered: is "
-                "one running?"
+                f"This process does not know {row.workflow} of version {row.version}, and no worker that does has answered: "
+                "see whether one is running"
             )
         elif now.owner is None:
             why = "No worker has taken the run up"
@@ -250,10 +250,9 @@ def not_found(run_id: str) -> NotFoundError:
 def why_paused(row: StoredRun) -> str:
     """Why a run is paused though nobody paused it, and what helps."""
     error = read_error_info(row.error)
-    if error is None:
-        return "it could not be moved; retry lets it go on"
-    at = f" at {error.step!r}" if error.step else ""
-    return f"it could not be moved{at}: {error.type}: {error.message}. Mend the cause; then retry lets it go on"
+    at = f" at {error.step!r}" if error is not None and error.step else ""
+    said = "" if error is None else f": {error.type}: {error.message}"
+    return f"it could not be moved{at}{said}. Mend the cause; then retry lets it go on"
 
 
 def _refuse_closed(ask: Ask, row: StoredRun) -> None:

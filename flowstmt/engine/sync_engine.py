@@ -115,7 +115,7 @@ class SyncEngine:
         thread.start()
         self._loop, self._thread = loop, thread
         try:
-            self._call("entering it", self._engine.__aenter__())
+            asyncio.run_coroutine_threadsafe(self._engine.__aenter__(), loop).result()
         except BaseException:
             self._end()
             raise

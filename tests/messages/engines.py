@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, make_dataclass
@@ -22,6 +23,7 @@ from flowstmt import (
     S,
     Statement,
     Step,
+    StoreError,
     SyncEngine,
     Wait,
 )
@@ -179,7 +181,7 @@ using(STARTING, "another workflow", lambda engine: engine.start(Hopeless(), run_
 using(STARTING, "a second unfinished run", lambda engine: engine.start(Order(), run_id="o-2", single_flight="customer-7"))
 using(STARTING, "a key without a text", lambda engine: engine.start(Order(), run_id="o-2", single_flight=""))
 using(STARTING, "a naive start", lambda engine: engine.start(Order(), run_id="o-2", start_at=BEFORE))
-using(STARTING, "labels that are none", lambda engine: engine.start(Order(), run_id="o-2", labels={"n": 1}))
+using(STARTING, "labels that are none", lambda engine: engine.start(Order(), run_id="o-2", labels={"n": 1}))  # type: ignore[dict-item] # the mistake
 using(
     STARTING,
     "a queue that there is not",
@@ -291,6 +293,14 @@ async def a_callback_for_a_workflow_that_nobody_knows() -> None:
         await engine.start(Order(), run_id="o-1")
     async with engine_on(store, workflows=[Hopeless]) as engine:
         await engine.callback("o-1", "paid", 5, timeout=SOON)
+
+
+elsewhere(
+    BRINGING,
+    "a callback that a worker refuses elsewhere",
+    lambda engine: engine.callback("o-1", "payd", 5),
+    workflows=[Hopeless],
+)
 
 
 @BRINGING.row
@@ -405,9 +415,18 @@ async def _unpaused(engine: Engine) -> None:
     await engine.unpause("b-1")
 
 
-async def _released(engine: Engine) -> None:
-    await _broken(engine)
-    await engine.retry("b-1")
+@CONTROLLING.row
+async def retry_by_somebody_who_does_not_say_why() -> None:
+    store = memory()
+    async with engine_on(store) as worker:
+        await _broken(worker)
+    logger = logging.getLogger("flowstmt.engine")
+    logger.setLevel(logging.INFO)  # this one is no warning
+    try:
+        async with engine_on(store, worker=False) as engine:
+            await engine.retry("b-1")
+    finally:
+        logger.setLevel(logging.NOTSET)
 
 
 using(CONTROLLING, "retry of a run that was paused", _paused)
@@ -494,6 +513,24 @@ async def _from_inside(engine: Engine) -> None:
 
 
 using(USING, "a run that waits for itself", _from_inside)
+
+
+@USING.row
+async def an_engine_that_is_left_before_it_is_in_use() -> None:
+    await engine_on(memory()).__aexit__(None, None, None)
+
+
+@USING.row
+def a_sync_engine_that_is_left_before_it_is_in_use() -> None:
+    SyncEngine(memory(), [Order]).__exit__(None, None, None)
+
+
+@USING.row
+async def a_database_that_does_not_answer() -> None:
+    async def ask(engine: Engine) -> None:
+        raise StoreError((await engine.health()).error or "it is well")
+
+    await _hanging(ask)
 
 
 @USING.row

@@ -60,6 +60,8 @@ NO_MODULES = {
 
 NO_TEXTS = {
     "module {} has no attribute {}": "what Python says of any module",
+    "flowstmt engine": "the name of a thread",
+    "forked from the run {}": "a note in a state",
     "the process is dead": "said by the harness, to nobody",
     "clock {}": "a line of a trace",
     "control {}": "a line of a trace",
@@ -151,7 +153,7 @@ def texts() -> Iterator[Text]:
             if isinstance(node, ast.JoinedStr):
                 parts = tuple(_parts(node))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " | " not in node.value:
-                parts = tuple(re.split(r"\{\}|%s", node.value))
+                parts = tuple(re.split(r"\{\}|%[rs]", node.value))
             is_pattern = any("\\" in part for part in parts)
             if any(re.search(r"[a-z] | [a-z]", part) for part in parts) and "{}".join(parts) not in NO_TEXTS and not is_pattern:
                 yield Text(path, node.lineno, parts)  # type: ignore[attr-defined] # all expressions have lines
