@@ -15,6 +15,7 @@ import pytest
 from mkdocs.utils.yaml import yaml_load
 
 import flowstmt
+import flowstmt.engine
 import flowstmt.testing
 
 ROOT = Path(__file__).parent.parent
@@ -79,6 +80,7 @@ def test_the_site_is_built_without_a_warning(site):
 
 RECORDS = (
     *(flowstmt.State, flowstmt.Thread, flowstmt.Frame, flowstmt.WaitEvent, flowstmt.CallbackRequest, flowstmt.ErrorInfo),
+    *(flowstmt.RunInfo, flowstmt.Queue, flowstmt.engine.Change, flowstmt.engine.Health, flowstmt.engine.Page),
     *(flowstmt.testing.Saved, flowstmt.testing.Callback, flowstmt.testing.Advance, flowstmt.testing.Exploration),
 )
 
@@ -90,14 +92,14 @@ def test_every_field_of_a_record_has_its_line(record):
     assert described == [field.name for field in dataclasses.fields(record)]
 
 
-@pytest.mark.parametrize("package", [flowstmt, flowstmt.testing], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", [flowstmt, flowstmt.engine, flowstmt.testing], ids=lambda package: package.__name__)
 def test_every_public_name_is_in_the_reference(site, package):
     shown = {name for path, page in site.items() if path.startswith("api/") for name in page.ids}
     missing = [
         name
         for name in package.__all__
         # The function `current` stands in a module of its own name, which hides it from those who only read the code.
-        if not {f"{package.__name__}.{name}", f"{package.__name__}.{name}.{name}"} & shown
+        if not {f"{package.__name__}.{name}", f"{package.__name__}.{name}.{name}", f"flowstmt.{name}"} & shown
     ]
     assert not missing, f"no page of docs/api/ shows {', '.join(missing)}"
 

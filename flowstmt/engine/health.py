@@ -30,9 +30,9 @@ class Health:
         error_since: From when on.
         waiting_writes: So many writes wait for their commit. A few are usual; thousands say that the database is too slow.
         held: So many runs this process holds the lease of.
+        now: The database's clock, as it is known here.
         unknown: Runs that are due and that this process can't move, by workflow and version: if no other process knows
             these, nobody moves them. Looked for among the newest due ones.
-        now: The database's clock, as it is known here.
     """
 
     worker_id: str

@@ -90,7 +90,12 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some runs of a list; ``next`` is what ``list(after=...)`` takes for those that follow, None if there are none."""
+    """Some runs of a list.
+
+    Attributes:
+        runs: The runs, without their snapshots.
+        next: What ``list(after=...)`` takes for those that follow; None if there are none.
+    """
 
     runs: Sequence[RunInfo]
     next: str | None = None
