@@ -135,6 +135,21 @@ class Engine:
         """How this worker is called in the database."""
         return self._settings.worker_id
 
+    @property
+    def store(self) -> Store:
+        """Where runs are kept."""
+        return self._store
+
+    @property
+    def workflows(self) -> Mapping[str, int]:
+        """The names of the workflows that it knows, each with the highest version that it can move."""
+        return self._catalogue.known()
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this process moves runs by itself."""
+        return self._settings.worker
+
     async def __aenter__(self) -> Self:
         if self._entered:
             raise FlowstmtError(

@@ -105,6 +105,21 @@ class SyncEngine:
         """How this worker is called in the database."""
         return self._engine.worker_id
 
+    @property
+    def store(self) -> Store:
+        """``Engine.store``."""
+        return self._engine.store
+
+    @property
+    def workflows(self) -> Mapping[str, int]:
+        """``Engine.workflows``."""
+        return self._engine.workflows
+
+    @property
+    def is_worker(self) -> bool:
+        """``Engine.is_worker``."""
+        return self._engine.is_worker
+
     def __enter__(self) -> Self:
         if self._loop is not None:
             raise FlowstmtError(
