@@ -12,7 +12,7 @@ from flowstmt.core.approvals import APPROVE, REJECT
 from flowstmt.core.state import CallbackRequest
 from flowstmt.current import Current
 from flowstmt.engine.messages import encode_output, refusal, success
-from flowstmt.errors import FlowstmtError
+from flowstmt.errors import FlowstmtError, RemoteError, StateError, said
 from flowstmt.stores.protocol import Message, MessageKind, MessageStatus, Taken
 
 if TYPE_CHECKING:
@@ -37,12 +37,14 @@ class Delivery:
         "caller",
         "context",
         "message",
+        "offered",
         "payload",
         "raised",
         "refused",
         "request",
         "task",
         "tried",
+        "unfit",
     )
 
     def __init__(self, mover: Mover, request: CallbackRequest, payload: Any, message: Message | None = None) -> None:
@@ -58,9 +60,12 @@ class Delivery:
         self.task: asyncio.Task[Any] | None = None
         self._output: bytes | None = None
         self.raised: BaseException | None = None
+        # Why what its handler has made of the data can't be saved.
+        self.unfit: StateError | None = None
         # Why it could not be taken so far, and at which revision: it came too early.
         self.refused: FlowstmtError | None = None
         self.tried = -1
+        self.offered = False
 
     @property
     def is_signal(self) -> bool:
@@ -126,7 +131,7 @@ class Delivery:
             status = MessageStatus.dead if self.is_signal else MessageStatus.done
             return Taken(self.message.id, status, refusal(error))
         if self.caller is not None and not self.caller.done():
-            self.caller.set_exception(error)
+            self.caller.set_exception(error if isinstance(error, Exception) else _harmless(error))
         return None
 
 
@@ -164,3 +169,9 @@ class Control:
         if self.caller is not None and not self.caller.done():
             self.caller.set_exception(error)
         return None
+
+
+def _harmless(error: BaseException) -> RemoteError:
+    """What would end the program of whoever handed the callback in, and is nothing but the trouble of its handler."""
+    cause = error.__cause__ or error
+    return RemoteError(said(cause), type=type(cause).__name__)

@@ -78,7 +78,7 @@ _CONTROLS: Mapping[str, Callable[..., None]] = {
 
 
 class _TurnError(BaseException):
-    """Ends a resume after a checkpoint that was committed: something has to be done for which no resume may run.
+    """Ends a resume behind what was committed last: something has to be done for which no resume may run.
 
     No ``Exception``: nothing in between may take it for a failure.
     """
@@ -340,7 +340,14 @@ class Mover:
     def save(self, kind: CheckpointType) -> asyncio.Future[None]:
         """Write a checkpoint. What this returns is done when it is committed."""
         state, post = self.state, self.post
-        blob = dump(self.workflow, state)
+        try:
+            blob = dump(self.workflow, state)
+        except StateError as unfit:
+            if kind is AFTER_CALLBACK and post.taking is not None:
+                # What its handler has done to the data is dropped with them, and it is refused: the run goes on without it.
+                post.taking.unfit, post.taking = unfit, None
+                raise _TurnError from unfit
+            raise
         if kind is AFTER_CALLBACK and post.taking is not None:
             taken = post.taking.taken()
             if taken is not None:

@@ -17,7 +17,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowstmt.beside import cancelled
 from flowstmt.core.events import NEEDS_TEARDOWN
@@ -44,6 +45,10 @@ __all__ = ["NotNowError", "Post"]
 logger = logging.getLogger("flowstmt.engine")
 
 
+_Kind: TypeAlias = tuple[Any, ...]
+"""What a delivery is for: its event, and the thread or the stop that it names."""
+
+
 class NotNowError(BaseException):
     """The moment for a delivery has passed before its task began."""
 
@@ -61,7 +66,8 @@ class Post:
         self._postman: asyncio.Task[None] | None = None
         self.new: deque[Delivery] = deque()
         self.early: list[Delivery] = []
-        self.kept: list[Delivery] = []
+        # By what they are for, in the order in which they came: thousands may wait, and few kinds of them.
+        self.kept: dict[_Kind, deque[Delivery]] = {}
         self.taking: Delivery | None = None
 
     def is_busy(self) -> bool:
@@ -143,12 +149,26 @@ class Post:
             await self._refuse_now(delivery, unfit)
             return False
         self.taking = delivery
-        await self._mover.save(AFTER_CALLBACK)
+        try:
+            saving = self._mover.save(AFTER_CALLBACK)
+        except BaseException:
+            if delivery.unfit is None:
+                raise
+            self._mover.load()
+            await self._refuse_now(delivery, delivery.unfit)
+            return False
+        try:
+            await saving
+        except BaseException:
+            self.new.appendleft(delivery)  # whoever waits is told
+            raise
         return True
 
     async def _not_taken(self, delivery: Delivery, error: BaseException, *, beside: bool) -> None:
         """It was refused, came too early, or the resume beside which it waited has ended."""
-        if error is delivery.raised:
+        if delivery.unfit is not None:
+            await self._refuse_now(delivery, delivery.unfit)
+        elif error is delivery.raised:
             await self._refuse_now(delivery, error)
         elif isinstance(error, NotNowError) or (beside and isinstance(error, ConflictError)):
             self.new.appendleft(delivery)
@@ -192,7 +212,11 @@ class Post:
         if message.status is MessageStatus.new:
             self._mover.checkpoints.taken.append(Taken(message.id, MessageStatus.kept))
             message.status = MessageStatus.kept
-        self.kept.append(signal)
+        alike = self.kept.setdefault(_kind(signal), deque())
+        if signal.offered:
+            alike.appendleft(signal)  # it has lost its turn, but not its place
+        else:
+            alike.append(signal)
 
     def _address(self, signal: Delivery) -> None:
         """Of several threads that wait for it the one that has waited longest takes it."""
@@ -215,19 +239,30 @@ class Post:
         Only of these events, if ``names`` are given: others may have had another name when they were sent.
         """
         revision = self._mover.state.revision
-        seen: set[tuple[Any, ...]] = set()
         found = []
-        for delivery in (*self.early, *self.kept):
-            request = delivery.request
-            kind = (request.name, request.thread_id, request.birth, request.pc)
-            if kind not in seen and (names is None or request.name in names):
+        seen: set[_Kind] = set()
+        for early in self.early:
+            kind = _kind(early)
+            if kind not in seen and (names is None or kind[0] in names):
                 seen.add(kind)
-                if delivery.tried != revision:
-                    found.append(delivery)
-        for delivery in found:
-            (self.kept if delivery.is_signal else self.early).remove(delivery)
-            self.bring(delivery)
+                if early.tried != revision:
+                    found.append(early)
+        for early in found:
+            self.early.remove(early)
+        for kind, alike in list(self.kept.items()):
+            if kind not in seen and (names is None or kind[0] in names) and alike[0].tried != revision:
+                found.append(self._unkept(kind, alike))
+        # Before what has come since.
+        self.new.extendleft(reversed(found))
+        self.send_postman()
         return bool(found)
+
+    def _unkept(self, kind: _Kind, alike: deque[Delivery]) -> Delivery:
+        first = alike.popleft()
+        first.offered = True
+        if not alike:
+            del self.kept[kind]
+        return first
 
     def refuse_early(self) -> None:
         """The run does not go on by itself: nobody will wait for these."""
@@ -240,7 +275,7 @@ class Post:
 
     def drop_signals(self) -> None:
         """The run is over: nobody takes these any more."""
-        for each in (*self.kept, *self.new):
+        for each in (*chain.from_iterable(self.kept.values()), *self.new):
             if each.is_signal:
                 self._drop(each)
         self.kept.clear()
@@ -262,6 +297,11 @@ class Post:
         self.early.clear()
         self.kept.clear()
         self.taking = None
+
+
+def _kind(delivery: Delivery) -> _Kind:
+    request = delivery.request
+    return (request.name, request.thread_id, request.birth, request.pc)
 
 
 def _open_events(thread: Thread) -> list[str]:
