@@ -148,6 +148,7 @@ class Checkpoints:
     async def rest(self, revision: int, rest: Rest) -> None:
         """Give the run up as it was saved last."""
         self.resting = True
+        rest.version = orjson.loads(self.blob)["version"]  # maybe not that of our class: nothing need have been saved here
         save = Save(self.run_id, self.fence, revision, self.blob, rest)
         self._add_all(save)
         await self._write(save)

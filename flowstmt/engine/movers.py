@@ -262,9 +262,7 @@ class Mover:
     async def _go(self) -> None:
         self.load()
         # Without an error it was let go on, and whoever did died before it came to rest.
-        self._set_back = (
-            self._row_status == RUN_PAUSED and self._row_error is not None and self.state.status is not RUN_PAUSED
-        )
+        self._set_back = self._row_status == RUN_PAUSED and self._row_error is not None and self.state.status is not RUN_PAUSED
         checkpoints, post = self.checkpoints, self.post
         while not checkpoints.rested:
             if self._controls:
@@ -359,6 +357,8 @@ class Mover:
                 self.checkpoints.messages.append(told)
         parked = state.status is not RUN_RESUMING or self._leaving or not self.goes_on or self._set_back
         rest = self._rest(kind) if parked else None
+        if rest is not None:
+            rest.version = version_of(type(self.workflow))
         # The answer to a callback that was taken beside a resume must not be an error.
         turn = self._turn if self._resuming and kind is not AFTER_CALLBACK else None
         saving = self.checkpoints.save(kind, state.revision, blob, rest, turn)

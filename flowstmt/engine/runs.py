@@ -39,7 +39,7 @@ class RunInfo:
     Attributes:
         run_id: Its id.
         workflow: The name of its workflow.
-        version: The version of the workflow's class that started it.
+        version: The version of the workflow's class that its snapshot had when it last came to rest.
         status: ``Resuming`` while a worker moves it, or should; ``Paused`` also when it can't be moved, and ``error`` says why.
         position: Where its thread ``main`` stood when it last came to rest.
         revision: Rises with every checkpoint.

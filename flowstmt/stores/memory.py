@@ -400,6 +400,8 @@ class MemoryStore:
     def _rest(self, run: Run, rest: Rest) -> None:
         over, paused = rest.status in _OVER, rest.status == WorkflowStatus.Paused
         run.status, run.position, run.error, run.owner = rest.status, rest.position, rest.error, None
+        if rest.version is not None:
+            run.version = rest.version
         run.finished_at = (run.finished_at or run.updated_at) if over else None
         if over:
             self._give_up_key(run)

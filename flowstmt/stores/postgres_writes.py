@@ -129,6 +129,7 @@ class Writes:
 
     def _rest(self, rest: Rest) -> dict[str, Any]:
         return {
+            "version": rest.version,
             "status": rest.status,
             "position": rest.position,
             "wake_at": rest.wake_at,

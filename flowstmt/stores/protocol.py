@@ -157,13 +157,15 @@ class Rest:
     """What a run is at rest: the lease is given up with the save, and the run is due at ``wake_at`` (None: never by itself).
 
     ``status`` is the word of a ``WorkflowStatus``. A run that is over gives up its ``single_flight`` key and its place in its
-    queue, and gets a ``finished_at``; one that is Paused gives up its place.
+    queue, and gets a ``finished_at``; one that is Paused gives up its place. ``version`` is that of the snapshot, by which
+    ``claim`` goes from then on (None: as it was).
     """
 
     status: str
     position: str
     wake_at: datetime | None
     error: bytes | None = None
+    version: int | None = None
 
 
 @dataclass(slots=True)

@@ -145,6 +145,7 @@ class Writes:
                 "snapshot": save.snapshot,
                 "revision": save.revision,
                 "now": now,
+                "version": rest.version,
                 "error": rest.error,
                 "status": rest.status,
                 "position": rest.position,

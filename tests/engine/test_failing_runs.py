@@ -282,7 +282,7 @@ def test_what_was_told_of_a_failure_is_gone_after_the_next_checkpoint(database: 
 
 
 def test_a_run_that_newer_code_has_moved_is_left_to_that(database: Database) -> None:
-    """Its row may still have the version with which it was started."""
+    """Its row has the version with which it last came to rest, and newer code may have died since."""
 
     async def main() -> None:
         store = database.store()

@@ -45,6 +45,8 @@ RESTS = st.sampled_from(
         Rest("Waiting", "payment", None),
         Rest("Waiting", "sleep", FUTURE),
         Rest("Waiting", "late", PAST, b'{"type":"E"}'),
+        Rest("Waiting", "late", PAST, version=1),
+        Rest("Waiting", "late", PAST, version=2),
         Rest("Paused", "payment", None),
         Rest("Finished", "end", None),
         Rest("Failed", "end", None, b'{"type":"E"}'),
@@ -180,12 +182,13 @@ class Machine(RuleBasedStateMachine):
             else:
                 return
 
-    @rule(worker=WORKERS, lease=LEASES, limit=st.sampled_from([1, 2, 100]))
-    def claim(self, worker: str, lease: timedelta, limit: int) -> None:
+    @rule(worker=WORKERS, lease=LEASES, limit=st.sampled_from([1, 2, 100]), version=st.sampled_from([1, 2]))
+    def claim(self, worker: str, lease: timedelta, limit: int, version: int) -> None:
         """A claim."""
-        found = self.store(worker).claim(self.name(worker), {self.workflow: 1}, lease, limit).runs
-        due = {run_id for run_id, row in self.model.rows.items() if row.is_due()}
-        perhaps = due | {run_id for run_id, row in self.model.rows.items() if row.perhaps_due}
+        found = self.store(worker).claim(self.name(worker), {self.workflow: version}, lease, limit).runs
+        known = {run_id: row for run_id, row in self.model.rows.items() if row.version <= version}
+        due = {run_id for run_id, row in known.items() if row.is_due()}
+        perhaps = due | {run_id for run_id, row in known.items() if row.perhaps_due}
         assert {run.run_id for run in found} <= perhaps, "a run was claimed that is not due"
         assert min(limit, len(due)) <= len(found) <= limit, f"of {len(due)} that are due, {len(found)} were claimed"
         for claimed in found:

@@ -40,6 +40,7 @@ class Row:
     """One run. ``due`` is PAST once it is due, FUTURE or None; ``lapsed`` means a lease of no length."""
 
     new: NewRun
+    version: int = 1
     status: str = "Resuming"
     position: str = ""
     revision: int = 0
@@ -106,7 +107,7 @@ class Model:
         keys = [(row.new.workflow, row.new.single_flight) for row in self.rows.values() if not row.over]
         if new.single_flight is not None and (new.workflow, new.single_flight) in keys:
             return Started(False, in_flight=True)
-        row = Row(new, snapshot=new.snapshot, position=new.position, due=new.start_at or PAST)
+        row = Row(new, new.version, snapshot=new.snapshot, position=new.position, due=new.start_at or PAST)
         if new.worker is not None:
             row.owner, row.fence, row.lapsed, row.due = new.worker, 1, not new.lease, None
         self.rows[new.run_id] = row
@@ -129,7 +130,7 @@ class Model:
             self.post(message)
         if (rest := save.rest) is not None:
             row.owner, row.lapsed, row.status, row.position = None, False, rest.status, rest.position
-            row.due, row.error = rest.wake_at, rest.error
+            row.due, row.error, row.version = rest.wake_at, rest.error, rest.version or row.version
         return True
 
     def set_back(self, setback: Setback) -> bool | None:
@@ -215,8 +216,28 @@ def compare(store: Store, model: Model, prefix: str) -> None:
     for run_id, row in model.rows.items():
         run = store.get(run_id)
         assert run is not None, f"the run {run_id} is not there"
-        told = (run.status, run.position, run.revision, run.snapshot, run.attempts, run.error, run.owner, run.fence)
-        wanted = (row.status, row.position, row.revision, row.snapshot, row.attempts, row.error, row.owner, row.fence)
+        told = (
+            run.version,
+            run.status,
+            run.position,
+            run.revision,
+            run.snapshot,
+            run.attempts,
+            run.error,
+            run.owner,
+            run.fence,
+        )
+        wanted = (
+            row.version,
+            row.status,
+            row.position,
+            row.revision,
+            row.snapshot,
+            row.attempts,
+            row.error,
+            row.owner,
+            row.fence,
+        )
         assert told == wanted, f"{run_id} is {told} and not {wanted}"
         assert (run.finished_at is not None) == row.over, f"{run_id} is {run.status} with finished_at {run.finished_at}"
         wake = None if run.wake_at is None else PAST if run.wake_at <= store.now() else FUTURE

@@ -48,6 +48,20 @@ class Saves(StoreCase):
         assert (run.owner, run.lease_until, run.finished_at, run.revision) == (None, None, None, 2)
         assert self.claim() == {}, "it is due in an hour"
 
+    def test_a_rest_says_from_which_version_on_a_worker_may_claim_the_run(self) -> None:
+        self.held("newer")
+        self.held("same")
+        self.held("older", version=2)
+        self.held("quiet", version=2)
+        versions = {"newer": 2, "same": 1, "older": 1, "quiet": None}
+        self.commit(*(self.save(run, rest=self.rest(wake_at=PAST, version=version)) for run, version in versions.items()))
+        assert {run: self.got(run).version for run in versions} == {"newer": 2, "same": 1, "older": 1, "quiet": 2}
+        assert set(self.claim()) == {"same", "older"}, "code of version 1 gets what it can load"
+        claimed = self.claim("two", known={"Order": 2})
+        assert set(claimed) == {"newer", "quiet"}, "code of version 2 gets the others"
+        self.one(self.save("newer", fence=claimed["newer"].fence, revision=2))
+        assert self.got("newer").version == 2, "only a rest changes it"
+
     def test_a_rest_that_is_due_is_claimed_and_one_without_wake_at_never(self) -> None:
         self.held("due")
         self.held("parked")

@@ -70,7 +70,7 @@ WHERE run_id = %(run_id)s AND fence = %(fence)s AND owner IS NOT NULL
 -- A run that waits in its queue is not due, whoever moved it meanwhile; one that was paused has its place again.
 UPDATE {schema}.runs
 SET snapshot = %(snapshot)s, revision = %(revision)s, attempts = 0, error = %(error)s, updated_at = clock_timestamp(),
-    owner = NULL, status = %(status)s, position = %(position)s,
+    owner = NULL, version = COALESCE(%(version)s::integer, version), status = %(status)s, position = %(position)s,
     finished_at = CASE WHEN %(over)s::boolean THEN COALESCE(finished_at, clock_timestamp()) END,
     single_flight = CASE WHEN NOT %(over)s::boolean THEN single_flight END,
     place = CASE

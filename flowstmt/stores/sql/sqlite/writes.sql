@@ -16,6 +16,7 @@ UPDATE {prefix}runs SET
     attempts = 0,
     error = :error,
     owner = NULL,
+    version = COALESCE(:version, version),
     status = :status,
     position = :position,
     finished_at = CASE WHEN :over THEN COALESCE(finished_at, :now) END,
