@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -413,7 +414,8 @@ class SyncEngine:
             while (change := self._call("watch", _next(changes))) is not None:
                 yield change
         finally:
-            if self._loop is not None:
+            # Not where nobody can wait: in an engine that was left, or in its own thread, when the garbage collector is there.
+            with suppress(FlowstmtError):
                 self._call("watch", changes.aclose())
 
     def history(self, run_id: str, *, after: int = 0, limit: int = 100) -> Sequence[HistoryRow]:
