@@ -25,6 +25,7 @@ from flowstmt import (
     RunFailedError,
     RunInfo,
     S,
+    Saga,
     Sleep,
     Statement,
     Step,
@@ -87,6 +88,24 @@ class Outer:
 
 
 @dataclass
+class Grandparent:
+    def definition(self) -> Statement:
+        return Call("order", Plain({"waits": True}))
+
+
+@dataclass
+class Trip:
+    log: list[str] = field(default_factory=list)
+
+    def definition(self) -> Statement:
+        return Saga(
+            "trip",
+            Step("book", lambda: self.log.append("booked"), compensate=lambda: self.log.append("unbooked")),
+            Call("pay", Invoice(fails=True)),
+        )
+
+
+@dataclass
 class Race:
     def definition(self) -> Statement:
         return S(
@@ -124,7 +143,7 @@ class Batch:
         return Invoice(number)
 
 
-ALL = [Invoice, Order, Plain, Outer, Race, Batch]
+ALL = [Invoice, Order, Plain, Outer, Grandparent, Trip, Race, Batch]
 
 
 async def children_of(engine: Engine, run_id: str) -> list[RunInfo]:
@@ -283,6 +302,47 @@ def test_a_run_with_the_id_of_a_child_is_that_child(database: Database) -> None:
             assert again.run_id == child.run_id
             await engine.callback(child.run_id, "paid")
             assert await engine.result("order-1", SOON) == 0
+
+    run(main())
+
+
+def test_a_run_that_looks_like_a_child_of_nobody_tells_nobody(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database, workflows=ALL) as engine:
+            await engine.start(Order(Invoice(waits=True)), run_id="order-1")
+            await engine.await_status("order-1", "Waiting", SOON)
+            for run_id in ("nobody:0123456789abcdef:1", "order-1:0123456789abcdef:1"):
+                await engine.start(Invoice(3), run_id=run_id)
+                assert await engine.result(run_id, SOON) == 6
+            # The one to whom it was told looks at it, and waits on.
+            await engine.await_status("order-1", "Waiting", SOON)
+
+    run(main())
+
+
+def test_a_child_of_a_child_is_cancelled_with_the_run_that_began_it_all(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database, workflows=ALL) as engine:
+            await engine.start(Grandparent(), run_id="g-1")
+            await until(lambda: has_children(engine, "g-1"), "the child is there")
+            [child] = await children_of(engine, "g-1")
+            await until(lambda: has_children(engine, child.run_id), "its child is there")
+            [grandchild] = await children_of(engine, child.run_id)
+            await engine.await_status(grandchild.run_id, "Waiting", SOON)
+            await engine.cancel("g-1", "by ann")
+            for run_id in ("g-1", child.run_id, grandchild.run_id):
+                await engine.await_status(run_id, "Cancelled", SOON)
+
+    run(main())
+
+
+def test_what_was_done_before_a_child_failed_is_undone(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database, workflows=ALL) as engine:
+            await engine.start(Trip(), run_id="trip-1")
+            with pytest.raises(RunFailedError):
+                await engine.result("trip-1", SOON)
+            assert b'"log":["booked","unbooked"]' in ((await engine.get("trip-1")).snapshot or b"")
 
     run(main())
 
