@@ -2,7 +2,8 @@
 
 Copy what you need: ``Order`` is the workflow, ``Orders.saver`` its persistence, ``Orders.callback`` what a web
 handler calls, ``Orders.wake`` what a timer calls. ``python examples/pizza.py`` (``make demo``) shows them at work in
-processes that get killed; the show itself is in ``pizza_show.py``.
+processes that get killed; the show itself is in ``pizza_show.py``. Then ``pizza_engine_show.py`` plays the same ``Order`` on
+the engine, which needs nothing of the rest.
 """
 
 from __future__ import annotations
@@ -244,4 +245,5 @@ class Orders:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    runpy.run_module("examples.pizza_show", run_name="__main__")
+    for act in ("pizza_show", "pizza_engine_show"):
+        runpy.run_module(f"examples.{act}", run_name="__main__")

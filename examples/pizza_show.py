@@ -110,7 +110,7 @@ class Town:
 
     def __init__(self, path: Path, reach: Callable[[str], None]) -> None:
         self.reach = reach
-        self.db = sqlite3.connect(path, isolation_level=None)
+        self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)  # an engine's actions run in threads
         self.db.execute("CREATE TABLE IF NOT EXISTS book (key TEXT PRIMARY KEY, what TEXT, answer TEXT, asked INTEGER) STRICT")
         self.db.execute("CREATE TABLE IF NOT EXISTS pages (url TEXT PRIMARY KEY, request TEXT, open INTEGER) STRICT")
 
@@ -372,14 +372,17 @@ def account(show_: Show) -> None:
     title("What the file holds")
     show("order-2", f"{bob.status}, revision {bob.revision}: {bob.result!r}")
     show("order-1", f"{state.status}, revision {state.revision}, {len(snapshots['order-1'])} bytes")
-    receipt = state.result
-    rows = [(f"{count} x {pizza}", price) for count, pizza, price in receipt["lines"]]
-    rows += [("total", receipt["total"]), ("paid", receipt["payment"]), ("brought by", receipt["courier"])]
-    title(f"Receipt for {ann.customer}")
-    for left, right in rows:
-        show("", f"{left:<18}{right:>12}")
+    receipt(ann.customer, state.result)
     if len(charged) != 1 or state.result["payment"] is None or bob.result != "abandoned":
         raise SystemExit("this is not how it should have ended")
+
+
+def receipt(customer: str, result: dict[str, Any]) -> None:
+    rows = [(f"{count} x {pizza}", price) for count, pizza, price in result["lines"]]
+    rows += [("total", result["total"]), ("paid", result["payment"]), ("brought by", result["courier"])]
+    title(f"Receipt for {customer}")
+    for left, right in rows:
+        show("", f"{left:<18}{right:>12}")
 
 
 def main() -> None:

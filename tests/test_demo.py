@@ -20,13 +20,30 @@ from tests.examples.processes import python
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def output() -> str:
-    """What ``make demo`` prints."""
+def acts() -> list[str]:
+    """What ``make demo`` prints: the order in a table of its own, and the order on the engine."""
     done = python("examples/pizza.py")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    return done.stdout
+    both = re.split(r"(?=\n--- The same order on the engine)", done.stdout)
+    assert len(both) == 2
+    return both
+
+
+@pytest.fixture(scope="module")
+def printed() -> list[str]:
+    return acts()
+
+
+@pytest.fixture
+def output(printed: list[str]) -> str:
+    """The act with the table of its own."""
+    return printed[0]
+
+
+@pytest.fixture
+def on_the_engine(printed: list[str]) -> str:
+    return printed[1]
 
 
 def said(output: str) -> str:
@@ -108,12 +125,61 @@ def test_it_ends_with_the_receipt(output):
 
 
 def test_two_runs_of_the_show_differ_in_nothing_but_the_process_ids(output):
-    again = python("examples/pizza.py")
-    assert re.sub(r"pid \d+", "pid", again.stdout) == re.sub(r"pid \d+", "pid", output)
+    again = acts()[0]
+    assert re.sub(r"pid \d+", "pid", again) == re.sub(r"pid \d+", "pid", output)
 
 
-def test_there_is_no_colour_where_nobody_sees_it(output):
-    assert "\033" not in output
+def test_there_is_no_colour_where_nobody_sees_it(printed):
+    assert "\033" not in "".join(printed)
+
+
+# --- the act on the engine ---
+
+
+def test_of_two_workers_the_one_that_moves_the_run_is_killed_and_the_other_one_takes_over(on_the_engine):
+    workers = re.findall(r"\[(\w)\] process +flowstmt worker, pid (\d+)", on_the_engine)
+    assert [name for name, _ in workers] == ["A", "B"]
+    assert len({pid for _, pid in workers}) == 2
+    killed = re.findall(r"\[(\w)\] KILLED +by SIGKILL, exit status -9, while it moved order-3", on_the_engine)
+    assert killed in (["A"], ["B"])
+    [left] = {"A", "B"} - set(killed)
+    baked = f"[{left}] outside bake 2 x margherita, key {{}}: seen before, not done again, answered 'in the oven'"
+    [key] = set(re.findall(r"bake 2 x margherita, key (\S+:action)", on_the_engine))
+    assert baked.format(key) in said(on_the_engine)
+    assert f"[{left}] outside courier to Cleo" in said(on_the_engine)
+    assert re.findall(r"\[(\w)\] process +told to go by SIGTERM, exit status 0", on_the_engine) == [left]
+
+
+def test_the_progress_is_seen_live_whichever_worker_makes_it(on_the_engine):
+    before, after = re.split(r"KILLED", on_the_engine)
+    seen = [re.findall(r"progress +(\w+) +#* +(\d+) %", part) for part in (before, after)]
+    assert seen[0] == [("margherita", percent) for percent in ("0", "25", "50")]
+    assert seen[1][-7:] == [("margherita", "75"), ("margherita", "100")] + [
+        ("funghi", percent) for percent in ("0", "25", "50", "75", "100")
+    ]
+    rests = re.findall(r"progress +(Waiting|Finished)(?:: main at '(\w+)')?", on_the_engine)
+    assert [position for _, position in rests] == ["cart", "cart", "cart", "manager", "oven", "oven", "delivery", ""]
+
+
+def test_callbacks_are_refused_and_signals_taken_once_from_another_process(on_the_engine):
+    assert "refused InvalidPayloadError: run 'order-3': the payload for event 'add' does not fit" in said(on_the_engine)
+    assert "refused WorkflowFinishedError: run 'order-3'" in said(on_the_engine)
+    assert said(on_the_engine).count("kept, until somebody waits for it") == 1
+    assert said(on_the_engine).count("it has that one already") == 1
+
+
+def test_on_the_engine_too_all_was_done_once_and_it_ends_with_the_receipt(on_the_engine):
+    assert re.search(r"asked \dx +done once: bake 2 x margherita", on_the_engine)
+    assert re.search(r"asked once +done once: charge 26.50 to \.\.\.4242", on_the_engine)
+    assert re.search(r"order-3 +Finished, revision \d+, owner None", on_the_engine)
+    lines = [line.split() for line in on_the_engine.splitlines()]
+    assert lines[-5:] == [
+        ["2", "x", "margherita", "17.00"],
+        ["1", "x", "funghi", "9.50"],
+        ["total", "26.50"],
+        ["paid", "payment-1"],
+        ["brought", "by", "Rosa"],
+    ]
 
 
 # --- the workflow by itself ---
