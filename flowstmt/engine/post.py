@@ -4,7 +4,7 @@ Rules:
 
 1. They are handed in one at a time, in the order in which they came: beside the running resume, or while there is none.
 2. A callback that comes before the run has got to its Wait is kept as long as the run goes on by itself, and then refused. A
-   signal is kept until a Wait takes it, or the run is over.
+   signal is kept until a Wait takes it, or the run is over; also while the code does not fit the run.
 3. What was too early is tried again when a thread waits for its event; of each event the first that came. What was refused
    at a revision is not tried at that again.
 
@@ -27,9 +27,11 @@ from flowstmt.engine.deliveries import Delivery
 from flowstmt.errors import (
     AmbiguousCallbackError,
     ConflictError,
+    DefinitionError,
     LeaseLostError,
     NotWaitingError,
     PausedError,
+    PositionError,
     StaleCallbackError,
     StateError,
     WorkflowFinishedError,
@@ -94,7 +96,7 @@ class Post:
         try:
             while self.new and not self.new[0].needs_its_output and self._mover.takes_beside():
                 await self.hand_in_next(beside=True)
-        except LeaseLostError:
+        except (LeaseLostError, PositionError, DefinitionError):
             return  # the resume is told as well
         finally:
             self._postman = None
@@ -188,6 +190,10 @@ class Post:
         elif isinstance(error, StaleCallbackError | WorkflowFinishedError):
             logger.debug("run %r: a signal came too late: %s", self._mover.run_id, error)
             self._drop(signal)
+        elif isinstance(error, PositionError | DefinitionError):
+            # The code does not fit the run, as after a bad deploy. That is no fault of the signal: it waits for code that does.
+            self.new.appendleft(signal)
+            raise error
         else:
             await self._refuse_now(signal, error)
 

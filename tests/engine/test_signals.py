@@ -154,3 +154,34 @@ def test_a_signal_that_is_refused_later_is_a_dead_letter_and_harms_nobody(databa
 
     run(main())
     assert "is a dead letter: RefusedError: that is not how paying works" in caplog.text
+
+
+@dataclass
+class WithoutTheFirst(TwoWaits):
+    def definition(self) -> Statement:
+        return S(Wait("another", On("two", self.two)), Return(self.got))
+
+
+def test_a_signal_outlives_code_without_the_wait_that_it_is_for(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """A bad deploy is rolled back; what was paid meanwhile has been paid."""
+
+    async def main() -> None:
+        async with engine_on(database, workflows=[TwoWaits]) as engine:
+            await engine.start(TwoWaits(), run_id="t-1")
+            await engine.await_status("t-1", "Waiting", SOON)
+        async with (
+            engine_on(database, workflows=[TwoWaits], worker=False) as elsewhere,
+            engine_on(database, workflows={"TwoWaits": WithoutTheFirst}) as engine,
+        ):
+            assert await elsewhere.signal("t-1", "one", "first", key="evt-1")
+            stuck = await engine.await_status("t-1", "Paused", SOON)
+            assert stuck.error is not None
+            assert stuck.error.type == "PositionError"
+            assert await elsewhere.signal("t-1", "two", "second", key="evt-2")
+        async with engine_on(database, workflows=[TwoWaits]) as engine:
+            await engine.retry("t-1")
+            assert await engine.result("t-1", SOON) == ["first", "second"]
+
+    run(main())
+    assert "dead letter" not in caplog.text
+    assert caplog.text.count("is Paused after 1 failure: PositionError") == 1
