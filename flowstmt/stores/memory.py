@@ -133,7 +133,9 @@ class MemoryStore:
             now = self._clock()
             run = self._runs.get(run_id)
             if run is None:
-                raise NotFoundError(f"there is no run {run_id!r}")
+                raise NotFoundError(
+                    f"there is no run {run_id!r} in this MemoryStore, which knows only what was started with it"
+                )
             if is_leased(run, now):
                 return Claims(now, ())
             return Claims(now, (self._leased(run, worker, now + lease),))

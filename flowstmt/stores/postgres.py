@@ -101,7 +101,7 @@ class PostgresStore:
         self._reading = Link(self._connected, self._where)
         self._listener = Listener(self._listening, self._where)
         self._transactions = Transactions(self._connected, self._sql, self._batches, writes, channel, transactions, self._where)
-        self._joining = Joining(self._sql, writes, channel, schema, self._identity)
+        self._joining = Joining(self._sql, writes, channel, schema, self._identity, self._where)
         self._known_as: tuple[Any, ...] | None = None
 
     def __repr__(self) -> str:
@@ -299,7 +299,13 @@ def _told(dsn: str) -> str:
     """Which database it is, for messages: never its password."""
     try:
         parts = conninfo_to_dict(dsn)
-    except psycopg.Error as error:
-        raise StoreError(f"PostgresStore can't read its dsn: {said(error)}") from error
-    host, port, name = parts.get("host") or "localhost", parts.get("port"), parts.get("dbname") or "the default database"
-    return f"{name} at {host}{f':{port}' if port else ''}"
+    except psycopg.Error:
+        parts = None  # not what the driver says: a piece of the password may be in that
+    if parts is not None:
+        host, port, name = str(parts.get("host") or "localhost"), parts.get("port"), str(parts.get("dbname") or "")
+        if "@" not in host[1:] + name:  # else a piece of the password was taken for one of these
+            return f"{name or 'the default database'} at {host}{f':{port}' if port else ''}"
+    raise StoreError(
+        "PostgresStore can't read its dsn: it takes a URL, as postgresql://user:password@host:5432/database, or what libpq "
+        "takes, as 'host=... dbname=...'; in a URL, characters of a password such as @ : / are written as %40 %3A %2F"
+    )

@@ -16,7 +16,7 @@ from psycopg.rows import tuple_row
 from flowstmt.errors import StoreError, said
 from flowstmt.stores.postgres_connections import CONTENT, Connection, Statements, is_about_content, result_of
 from flowstmt.stores.postgres_writes import Call, Result, Steps, Writes, extras, is_news, target, was_saved
-from flowstmt.stores.protocol import Outcome, Save, Write
+from flowstmt.stores.protocol import Outcome, Save, Withdrawal, Write
 
 __all__ = ["Batches"]
 
@@ -164,7 +164,15 @@ def _parted(writes: Sequence[Write]) -> tuple[list[int], list[int]]:
 
 def _refused(write: Write, error: BaseException) -> StoreError:
     retry = isinstance(error, psycopg.errors.LockNotAvailable)
-    what = f"{type(write).__name__} of {target(write) or 'a message'!r}"
+    subject = f"of message {write.id!r}" if isinstance(write, Withdrawal) else f"of run {write.run_id!r}"
+    what = f"the {type(write).__name__} {subject}"
     if retry:
-        return StoreError(f"{what} has to wait for somebody else's transaction: {said(error)}", retry=True)
-    return StoreError(f"PostgreSQL can't keep this {what}: {said(error)}")
+        refusal = StoreError(
+            f"{what} was not written: somebody else's open transaction is in its way ({said(error)}); keep those short. It may "
+            "be made again",
+            retry=True,
+        )
+    else:
+        refusal = StoreError(f"{what} can't be written: {said(error)}")
+    refusal.__cause__ = error
+    return refusal

@@ -28,12 +28,15 @@ _TAKES = (
 class Joining:
     """Writes in transactions of callers. ``identity`` tells which database is the store's."""
 
-    def __init__(self, sql: Statements, writes: Writes, channel: str, schema: str, identity: Callable[[], object]) -> None:
+    def __init__(
+        self, sql: Statements, writes: Writes, channel: str, schema: str, identity: Callable[[], object], where: str
+    ) -> None:
         self._sql = sql
         self._writes = writes
         self._channel = channel
         self._schema = schema
         self._identity = identity
+        self._where = where
 
     def join(self, connection: Any, writes: Sequence[Write]) -> Any:
         """The answers of writes, or what has to be awaited for them."""
@@ -88,8 +91,8 @@ class Joining:
         found = yield Call("database", {"schema": self._schema})
         if tuple(found.rows[0]) != self._identity():
             raise StoreError(
-                "the connection is one of another database than the store's: a start or message can only be part of a "
-                "transaction in the database that keeps the runs"
+                f"the connection is one of another database than {self._where}, where the runs are: a start or message can "
+                "only be part of a transaction in that one"
             )
         outcomes: list[Outcome] = []
         for write in writes:
@@ -111,7 +114,7 @@ class Joining:
 
 def _see_that_it_is_open(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
     if connection.closed:
-        raise StoreError("the connection is closed: nothing can join its transaction")
+        raise StoreError("the connection is closed: nothing can join its transaction. Hand in an open one")
     if connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE:
         raise StoreError(
             "the connection is in autocommit mode and in no transaction, so there is nothing to join: open one with "

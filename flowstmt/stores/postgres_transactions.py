@@ -140,7 +140,9 @@ class PostgresTransaction:
             self._block.__exit__(None, None, None)
         except psycopg.Error as error:
             if not connection.closed:
-                raise StoreError(f"run {save.run_id!r}: its step can't be committed: {said(error)}") from error
+                raise StoreError(
+                    f"run {save.run_id!r}: its step can't be committed: {said(error)}. Nothing that it wrote is there"
+                ) from error
             if shared.saved(save):
                 _log.warning("run %r: the connection was lost after its step was committed: %s", save.run_id, said(error))
                 return True

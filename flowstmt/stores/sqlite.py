@@ -91,7 +91,7 @@ class SQLiteStore:
                 "MemoryStore()"
             )
         if synchronous not in ("EXTRA", "FULL", "NORMAL", "OFF"):
-            raise StoreError(f"synchronous={quoted(synchronous)} is none of EXTRA, FULL, NORMAL and OFF")
+            raise StoreError(f"SQLiteStore: synchronous={quoted(synchronous)} is none of EXTRA, FULL, NORMAL and OFF")
         self.path = os.path.abspath(name)
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -303,8 +304,15 @@ def test_missing_and_newer_tables_are_refused(url, store, schema):
 def test_messages_name_the_database_and_never_its_password():
     with closing(PostgresStore("postgresql://me:secret@db.internal:6432/orders")) as store:
         assert repr(store) == "PostgresStore('orders at db.internal:6432', schema='flowstmt')"
-    with pytest.raises(StoreError, match="can't read its dsn"):
-        PostgresStore("postgresql://me:secret@[::1")
+    for dsn in (
+        "postgresql://me:secret@[::1",
+        "secret",
+        "postgresql://me:1/secret@db/orders",
+        "postgresql://me:1@secret@db/orders",
+    ):
+        with pytest.raises(StoreError, match="can't read its dsn") as refusal:
+            PostgresStore(dsn)
+        assert "secret" not in "".join(traceback.format_exception(refusal.value))
 
 
 # --- writes
@@ -317,7 +325,7 @@ def test_a_text_that_can_not_be_kept_is_answered_and_its_neighbours_are_written(
     assert (first, last) == (True, Posted.posted)
     assert isinstance(refused, StoreError)
     assert not refused.retry
-    assert "Save of 'a'" in str(refused)
+    assert "the Save of run 'a' can't be written" in str(refused)
     assert "NUL" in str(refused)
     assert isinstance(long, StoreError | Started)
     assert [store.get(run).revision for run in "ab"] == [0, 1]
@@ -332,7 +340,7 @@ def test_who_waits_for_anothers_transaction_waits_alone_and_not_for_ever(store, 
         for outcome in (blocked, twice):
             assert isinstance(outcome, StoreError)
             assert outcome.retry
-            assert "somebody else's transaction" in str(outcome)
+            assert "somebody else's open transaction" in str(outcome)
         mine.commit()
     blocked, twice = other.commit([message("n", key="evt-1"), new("twice")])
     assert (blocked, twice.created) == (Posted.duplicate, False)
