@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from functools import partial
+from time import monotonic
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -20,7 +22,7 @@ from flowstmt.engine.looking import Looking
 from flowstmt.engine.messages import ControlBody, EventBody, encode_output, encode_payload, typed_output
 from flowstmt.engine.movers import Mover
 from flowstmt.engine.requests import Ask, Requests, not_found, why_paused
-from flowstmt.engine.runs import RunInfo, new_run_info, run_info
+from flowstmt.engine.runs import RunInfo, new_run_info, outcome_in, outcome_of, run_info
 from flowstmt.engine.starting import settled
 from flowstmt.engine.surroundings import Surroundings
 from flowstmt.engine.worker import Worker
@@ -39,7 +41,7 @@ from flowstmt.errors import (
 )
 from flowstmt.handlers import validate_payload
 from flowstmt.snapshot import load
-from flowstmt.stores.protocol import Claimed, Message, MessageKind, NewRun, Posted, Release, StoredRun
+from flowstmt.stores.protocol import Claimed, Message, MessageKind, NewRun, Posted, Release, Started, StoredRun
 
 __all__ = ["Acting", "Request"]
 
@@ -71,30 +73,33 @@ class Acting:
         """Store a new run; one that this process may move begins at once."""
         if connection is not None:
             return self._started(run, await join(self._store, connection, run))
-        # Not cut off in the middle: a run that is stored with our lease must get to the worker, or nobody moves it until
-        # the lease has run out.
-        starting = asyncio.ensure_future(self._start(run))
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            starting.add_done_callback(_looked_at)
-            raise
-
-    async def _start(self, run: NewRun) -> RunInfo:
-        born_here = run.queue is None and run.start_at is None and self._worker.reserve()
-        if born_here:
+        stored: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if run.queue is None and run.start_at is None and self._worker.reserve():
             run.worker, run.lease = self._settings.worker_id, self._settings.lease
-        created = False
         try:
-            started = await self._lane.write(run)
-            info = self._started(run, started)
-            created = started.created
-        finally:
-            if born_here and not created:
+            self._lane.submit(run, partial(self._stored, run, stored))
+        except BaseException:
+            if run.worker is not None:
                 self._worker.unreserve()
-        if born_here and created:
-            self._worker.adopt(Claimed(run.run_id, run.workflow, 1, 0, run.snapshot))
-        return info
+            raise
+        return self._started(run, await stored)
+
+    def _stored(self, run: NewRun, caller: asyncio.Future[Any], outcome: Any) -> None:
+        """The database has answered, and its caller may have been cancelled meanwhile.
+
+        A run that is stored with our lease must get to the worker, or nobody moves it until the lease has run out.
+        """
+        if run.worker is not None:
+            if isinstance(outcome, Started) and outcome.created:
+                self._worker.adopt(Claimed(run.run_id, run.workflow, 1, 0, run.snapshot))
+            else:
+                self._worker.unreserve()
+        if caller.done():
+            return
+        if isinstance(outcome, Exception):
+            caller.set_exception(outcome)
+        else:
+            caller.set_result(outcome)
 
     def _started(self, run: NewRun, started: Any) -> RunInfo:
         existing = settled(run, started)
@@ -216,12 +221,26 @@ class Acting:
 
     # --- the rest ---
 
+    async def result(self, run_id: str, seconds: float | None) -> Any:
+        """What ``main`` returned, once the run is over."""
+        _refuse_inside(run_id, "result")
+        began = monotonic()
+        if self._is_moved_here(run_id):
+            snapshot = await self._looking.last_checkpoint(run_id, seconds)
+            if snapshot is not None:
+                return outcome_in(snapshot)
+            seconds = None if seconds is None else max(0.0, seconds - (monotonic() - began))
+        return outcome_of(await self._looking.until(run_id, OVER, "result", seconds, moves=False))
+
     async def until(self, run_id: str, statuses: Collection[str], what: str, seconds: float | None) -> StoredRun:
         """The run, once it has come to rest with one of these statuses."""
         _refuse_inside(run_id, what)
+        return await self._looking.until(run_id, statuses, what, seconds, moves=self._is_moved_here(run_id))
+
+    def _is_moved_here(self, run_id: str) -> bool:
+        """Whether this process moves a run, and will tell when it comes to rest."""
         mover = self._worker.held(run_id)
-        moves = mover is not None and not mover.checkpoints.rested
-        return await self._looking.until(run_id, statuses, what, seconds, moves=moves)
+        return mover is not None and not mover.checkpoints.rested
 
     async def delete(self, run_id: str) -> bool:
         """Delete a run that nobody moves."""
@@ -237,12 +256,6 @@ class Acting:
             purged += found
             if found < _PURGED_AT_ONCE:
                 return purged
-
-
-def _looked_at(task: asyncio.Future[Any]) -> None:
-    """Nobody waits for it any more: asyncio would complain about an exception that nobody has looked at."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _request(run_id: str, event: Any, thread_id: Any) -> CallbackRequest:

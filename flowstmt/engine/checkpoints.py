@@ -131,7 +131,7 @@ class Checkpoints:
             if rest is not None:
                 self.rested = True
                 self.wake_at = rest.wake_at
-            self._around.watchers.tell(self.run_id, self.blob, rests=rest is not None)
+            self._around.watchers.tell(self.run_id, self.blob, rests=None if rest is None else rest.status)
             if turn is not None:
                 error = turn()
         elif outcome is False:

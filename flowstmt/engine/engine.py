@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, overload
 
 from flowstmt.core.policies import Retry
-from flowstmt.core.state import OVER, CallbackRequest
+from flowstmt.core.state import CallbackRequest
 from flowstmt.describe.possibilities import Legal
 from flowstmt.drive import Workflow
 from flowstmt.engine.acting import Request
@@ -18,7 +18,7 @@ from flowstmt.engine.health import Health
 from flowstmt.engine.looking import label_of, statuses_of
 from flowstmt.engine.parts import Parts
 from flowstmt.engine.queues import Queue, queues_by_name
-from flowstmt.engine.runs import Page, RunInfo, outcome_of, run_info
+from flowstmt.engine.runs import Page, RunInfo, run_info
 from flowstmt.engine.settings import DEFAULT_RETRY, Settings, new_worker_id
 from flowstmt.engine.watching import Change
 from flowstmt.errors import FlowstmtError, StateError, quoted
@@ -442,8 +442,7 @@ class Engine:
         what the run waits for.
         """
         parts = self._inside("result")
-        row = await parts.acting.until(_run_id(run_id, "result"), OVER, "result", _seconds(timeout, "result"))
-        return outcome_of(row)
+        return await parts.acting.result(_run_id(run_id, "result"), _seconds(timeout, "result"))
 
     async def await_status(self, run_id: str, status: str | Collection[str], timeout: timedelta | None = None) -> RunInfo:
         """Wait until a run has come to rest with this status, or one of these. Raises ``TimeoutError``, ``NotFoundError``."""

@@ -75,6 +75,12 @@ class Looking:
         workflow, state = load(self._catalogue.class_of(row.workflow), row.snapshot or b"")
         return legal(workflow, state, self._clock())
 
+    async def last_checkpoint(self, run_id: str, seconds: float | None) -> bytes | None:
+        """The snapshot with which a run that this process moves is over; None if something else happens first."""
+        with self._watchers.listening(run_id, checkpoints=False) as ear:
+            await ear.news(self._poll if seconds is None else min(seconds, self._poll))
+            return ear.over
+
     async def until(
         self, run_id: str, statuses: Collection[str], what: str, seconds: float | None, *, moves: bool
     ) -> StoredRun:

@@ -167,8 +167,12 @@ def digest_of(snapshot: bytes, more: Mapping[str, str] | None = None) -> str:
 
 
 def _hash(value: Any) -> str:
-    # Not orjson: it has no numbers past 64 bits. In order, for dicts whose keys came in another one are equal.
-    return blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=6).hexdigest()
+    # In order, for dicts whose keys came in another one are equal.
+    try:
+        blob = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # a number past 64 bits, or a text that is no UTF-8, as they were each time
+        blob = json.dumps(value, sort_keys=True).encode()
+    return blake2b(blob, digest_size=6).hexdigest()
 
 
 def refuse_another(run: NewRun, existing: StoredRun) -> None:
@@ -208,16 +212,25 @@ def refuse_in_flight(run: NewRun, existing: StoredRun) -> ConflictError:
 
 def outcome_of(row: StoredRun) -> Any:
     """What ``main`` of a run that is over returned. Raises ``RunFailedError`` or ``RunCancelledError``."""
-    state = from_json(row.snapshot or b"{}")["state"]
-    if row.status == WorkflowStatus.Finished:
+    return _outcome(row.run_id, row.workflow, row.status, from_json(row.snapshot or b"{}")["state"], row.error)
+
+
+def outcome_in(snapshot: bytes) -> Any:
+    """The same for the last checkpoint of a run that is over."""
+    state = from_json(snapshot)["state"]
+    return _outcome(state["run_id"], state["workflow"], state["status"], state, None)
+
+
+def _outcome(run_id: str, workflow: str, status: str, state: Mapping[str, Any], stored: bytes | None) -> Any:
+    if status == WorkflowStatus.Finished:
         return state.get("result")
-    error = ErrorInfo(**state["error"]) if state.get("error") else read_error_info(row.error)
+    error = ErrorInfo(**state["error"]) if state.get("error") else read_error_info(stored)
     said = "" if error is None else f": {error.message}"
     at = f" at {error.step!r}" if error is not None and error.step else ""
-    if row.status == WorkflowStatus.Cancelled:
-        raise RunCancelledError(f"run {row.run_id!r} of {row.workflow} was cancelled{at}{said}", run_id=row.run_id, error=error)
+    if status == WorkflowStatus.Cancelled:
+        raise RunCancelledError(f"run {run_id!r} of {workflow} was cancelled{at}{said}", run_id=run_id, error=error)
     kind = "" if error is None or error.type == error.step else f" with {error.type}"
-    raise RunFailedError(f"run {row.run_id!r} of {row.workflow} failed{at}{kind}{said}", run_id=row.run_id, error=error)
+    raise RunFailedError(f"run {run_id!r} of {workflow} failed{at}{kind}{said}", run_id=run_id, error=error)
 
 
 # --- pages ---

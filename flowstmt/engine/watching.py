@@ -65,19 +65,23 @@ class Change:
 class Ear:
     """One who listens to one run: to each of its checkpoints, or only to where it comes to rest."""
 
-    __slots__ = ("_checkpoints", "_news", "snapshots")
+    __slots__ = ("_checkpoints", "_news", "over", "snapshots")
 
     def __init__(self, *, checkpoints: bool) -> None:
+        # The last checkpoint there is, once the run is over.
+        self.over: bytes | None = None
         self.snapshots: deque[bytes] = deque(maxlen=_KEPT)
         self._checkpoints = checkpoints
         self._news = asyncio.Event()
 
-    def hear(self, snapshot: bytes | None, rests: bool) -> None:
-        """Something happened; with a snapshot: it is a checkpoint, and committed."""
+    def hear(self, snapshot: bytes | None, rests: str | None) -> None:
+        """Something happened; with a snapshot: it is a checkpoint, and committed. ``rests``: the status at rest."""
+        if rests in OVER:
+            self.over = snapshot
         if snapshot is not None:
             if self._checkpoints:
                 self.snapshots.append(snapshot)
-            elif not rests:
+            elif rests is None:
                 return
         self._news.set()
 
@@ -97,8 +101,8 @@ class Watchers:
     def __init__(self) -> None:
         self._ears: dict[str, list[Ear]] = {}
 
-    def tell(self, run_id: str, snapshot: bytes | None = None, *, rests: bool = False) -> None:
-        """For who moves runs: a checkpoint of this one is committed, with which it has come to rest or goes on.
+    def tell(self, run_id: str, snapshot: bytes | None = None, *, rests: str | None = None) -> None:
+        """For who moves runs: a checkpoint of this one is committed; ``rests`` is its status, if it has come to rest with it.
 
         Without a snapshot: it has come to rest as it was, was set back, or something was published. Where nobody listens, this
         is one look into a dict.
