@@ -12,10 +12,10 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench compare chaos messages diagrams recording pictures docs clean
+.PHONY: help demo test lint format bench bench-peers compare chaos messages diagrams recording pictures docs clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(CORE)  ## order a pizza in processes that get killed
 	$(PY) examples/pizza.py
@@ -41,8 +41,12 @@ format: $(DEV)  ## put code into the format that lint wants
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-bench: $(CORE)  ## measure speed
+bench: $(DEV)  ## measure speed: of the core, and of the engine on SQLite and PostgreSQL
 	$(PY) benchmarks/run.py
+
+PEERS := 'bare UPDATE and commit' flowstmt 'flowstmt engine' DBOS LangGraph absurd
+bench-peers: $(DEV)  ## measure the engine beside DBOS, LangGraph and absurd, which get environments of their own
+	$(PY) -m benchmarks.peers.compare --only $(PEERS) --sizes 10 1000 10000 --rounds 7 --command 'make bench-peers' $(ARGS)
 
 compare: $(DEV)  ## measure it against other durable executions, which get environments of their own
 	$(PY) -m benchmarks.peers.compare $(ARGS)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 from time import perf_counter, thread_time
 
-__all__ = ["Figure", "Operation", "interleaved"]
+__all__ = ["Figure", "Operation", "in_turns", "interleaved", "percentile", "ratio"]
 
 Operation = Callable[[], object]
+Measured = Callable[[], Awaitable[float]]
+"""Does something, and answers how long it took."""
 Clock = Callable[[], float]
 
 TURN = 0.004
@@ -18,11 +20,12 @@ TURN = 0.004
 
 @dataclass(frozen=True)
 class Figure:
-    """A line of the table."""
+    """A line of the table. ``met``: whether the limit is, where that is one number."""
 
     what: str
     measured: str
     limit: str = ""
+    met: bool | None = None
 
 
 def interleaved(
@@ -58,3 +61,23 @@ def _seconds(operation: Operation, count: int, clock: Clock) -> float:
     for _ in turns:
         operation()
     return clock() - start
+
+
+async def in_turns(*operations: Measured, rounds: int) -> list[list[float]]:
+    """What operations that measure themselves answered, A B A B ... The first turn of each only warms it up."""
+    taken: list[list[float]] = [[] for _ in operations]
+    for turn in range(rounds + 1):
+        for operation, times in zip(operations, taken, strict=True):
+            found = await operation()
+            if turn:
+                times.append(found)
+    return taken
+
+
+def ratio(times: Sequence[float], base: Sequence[float]) -> float:
+    """The median of the ratios within each turn: what slows the machine down for a while slows down both."""
+    return median(ours / theirs for ours, theirs in zip(times, base, strict=True))
+
+
+def percentile(times: Sequence[float], percent: int) -> float:
+    return quantiles(times, n=100, method="inclusive")[percent - 1]

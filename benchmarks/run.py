@@ -1,4 +1,4 @@
-"""Measure flowstmt's speed and print one table: ``make bench``.
+"""Measure flowstmt's speed and print two tables, one of the core and one of the engine: ``make bench``.
 
 What has a limit is a ratio between operations that took turns in this run, or comes scaled to the machine on which the
 limit was set. Nothing is asserted: read the figures.
@@ -14,11 +14,27 @@ from timeit import Timer
 
 import orjson
 
-from benchmarks import chain, core_loop, failures, fanout, imports, parked, resume_flat, sqlite_chain
+from benchmarks import (
+    chain,
+    core_loop,
+    engine_latency,
+    engine_processes,
+    engine_resume,
+    engine_steps,
+    failures,
+    fanout,
+    imports,
+    parked,
+    resume_flat,
+    sqlite_chain,
+)
+from benchmarks.databases import databases
 from benchmarks.measure import Figure
 
 WHERE_SET = 0.17
 """Microseconds that ``orjson.dumps`` takes of RECORD where the limits were set."""
+
+MET = {True: "met", False: "MISSED", None: ""}
 
 RECORD = {
     "run_id": "019aa3f0-5e0f-7cc2-9f36-0d6c1b5a7e11",
@@ -42,16 +58,19 @@ def machine() -> str:
 
 
 def print_table(figures: list[Figure]) -> None:
-    rows = [("what", "measured", "limit"), *((figure.what, figure.measured, figure.limit) for figure in figures)]
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    rows.insert(1, ("-" * widths[0], "-" * widths[1], "-" * widths[2]))
+    rows = [("what", "measured", "limit", "")]
+    rows += [(figure.what, figure.measured, figure.limit, MET[figure.met]) for figure in figures]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    rows.insert(1, ("-" * widths[0], "-" * widths[1], "-" * widths[2], "-" * widths[3]))
     for row in rows:
         print(" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def main() -> None:
     start = perf_counter()
-    print(f"{machine()}; CPU time except for SQLite, medians")
+    print(f"{machine()}; medians")
+    print()
+    print("The core: CPU time, except for SQLite")
     print()
     dumps = dumps_time()
     figures = [Figure(f"orjson.dumps of {len(orjson.dumps(RECORD))} bytes", f"{dumps:.2f} us", f"where set: {WHERE_SET} us")]
@@ -64,6 +83,18 @@ def main() -> None:
     figures += parked.figures()
     figures += imports.figures()
     print_table(figures)
+    print()
+    print("The engine: time as it passes, in SQLite (WAL, synchronous=FULL) and PostgreSQL (fsync and synchronous_commit on)")
+    print()
+    with databases() as places:
+        print_table(
+            [
+                *engine_steps.figures(places),
+                *engine_processes.figures(places),
+                *engine_resume.figures(places),
+                *engine_latency.figures(places),
+            ]
+        )
     print()
     print(f"measured in {perf_counter() - start:.0f} s")
 

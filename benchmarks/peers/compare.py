@@ -253,12 +253,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", nargs="+", type=int, default=[10, 100, 1_000], help="resume after so many steps")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--turn", type=float, default=0.25, help="seconds of workflows in each round, for each contender")
+    parser.add_argument("--command", default="make compare", help="what made the table, as it is to say")
     parser.add_argument("--write", type=Path, help="a document that has markers for the tables")
     options = parser.parse_args(arguments)
     wanted = [one for one in CONTENDERS if not options.only or {one.name, one.module} & set(options.only)]
     start = perf_counter()
     found = compare(wanted, sorted(options.sizes), rounds=options.rounds, turn=options.turn)
-    table = markdown(found, sorted(options.sizes), "make compare")
+    table = markdown(found, sorted(options.sizes), options.command)
     print(table)
     print(f"measured in {perf_counter() - start:.0f} s", file=sys.stderr)
     if options.write:

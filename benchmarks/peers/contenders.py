@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["CONTENDERS", "NOT_MEASURED", "Listed", "Store"]
+__all__ = ["CONTENDERS", "ENGINE", "FLOWSTMT", "NOT_MEASURED", "Listed", "Store"]
 
 Store = Literal["SQLite", "PostgreSQL", "none"]
 
@@ -23,13 +23,14 @@ class Listed:
     note: str = ""
 
 
-FLOWSTMT, FLOOR = "flowstmt", "bare UPDATE and commit"
+FLOWSTMT, ENGINE, FLOOR = "flowstmt", "flowstmt engine", "bare UPDATE and commit"
 
 CONTENDERS = (
     Listed(FLOOR, "floor_sqlite", "SQLite", note="the floor: flowstmt's statements without flowstmt"),
     Listed(
         FLOWSTMT, "flowstmt_sqlite", "SQLite", note="class style; one document a step, in a table with an index on `wake_at`"
     ),
+    Listed(ENGINE, "engine", "SQLite", note="`Engine`, async steps; resumed by `retry`: getting the lease is part of it"),
     Listed(
         "DBOS", "dbos_transact", "SQLite", ("dbos==3.4.0",), "resumed from the moment when its queue has handed the run out"
     ),
@@ -43,6 +44,7 @@ CONTENDERS = (
     Listed("Burr", "burr", "SQLite", ("burr==0.42.0",), "keeps every state"),
     Listed(FLOOR, "floor_postgres", "PostgreSQL", note="the floor: flowstmt's statements without flowstmt"),
     Listed(FLOWSTMT, "flowstmt_postgres", "PostgreSQL", note="as in SQLite; the document as `jsonb`, by psycopg"),
+    Listed(ENGINE, "engine", "PostgreSQL", note="`Engine`, async steps; resumed by `retry`: getting the lease is part of it"),
     Listed(
         "DBOS",
         "dbos_transact",
