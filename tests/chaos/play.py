@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -20,7 +21,8 @@ from tests.chaos.worker import engine_of
 from tests.chaos.workers import Workers
 from tests.chaos.world import World
 
-__all__ = ["Played", "cancelled", "play", "watch"]
+__all__ = ["Played", "all_over", "all_played", "cancelled", "play", "watch"]
+
 
 class Played:
     """What came of a round. ``faults``: what is wrong; nothing should be."""
@@ -71,8 +73,8 @@ async def play(
         plays = [asyncio.create_task(_play_one(plan, case, clients)) for case in plan.cases]
         one = asyncio.Lock()
         await asyncio.gather(*(_disturb(disturbance, workers, database, draw, one) for disturbance in plan.disturbances))
-        await _all_played(plan, plays, clients, calm)
-        await _all_over(plan, clients, calm)
+        await all_played(plan.cases, plays, clients, calm)
+        await all_over(plan.cases, clients, calm)
         await workers.leave()
         played.deaths = workers.deaths
         played.answers = clients.counts
@@ -109,10 +111,10 @@ async def _disturb(
                 await asyncio.to_thread(database.disturb, fault, disturbance.seconds, draw)
 
 
-async def _all_played(plan: Plan, plays: list[asyncio.Task[None]], clients: Clients, calm: float) -> None:
+async def all_played(cases: Sequence[Case], plays: Sequence[asyncio.Task[None]], clients: Clients, calm: float) -> None:
     """Wait until everybody has done what they wanted to do."""
     _, unfinished = await asyncio.wait(plays, timeout=calm)
-    for task, case in zip(plays, plan.cases, strict=True):
+    for task, case in zip(plays, cases, strict=True):
         if task in unfinished:
             clients.complain(case.run_id, f"has a play that does not end: {clients.last.get(case.run_id)}")
             await cancelled(task)
@@ -142,10 +144,10 @@ async def watch(store: Store, clients: Clients) -> None:
         reader.shutdown()
 
 
-async def _all_over(plan: Plan, clients: Clients, calm: float) -> None:
+async def all_over(cases: Sequence[Case], clients: Clients, calm: float) -> None:
     """Wait until all runs are over, or the time for that is: what is not over then is told by the checks."""
     until = asyncio.get_running_loop().time() + calm
-    ids = [case.run_id for case in plan.cases]
+    ids = [case.run_id for case in cases]
     while asyncio.get_running_loop().time() < until:
         standing = [run_id for run_id in ids if clients.statuses.get(run_id, "Finished") not in OVER]
         if not standing:

@@ -40,6 +40,10 @@ PATIENCE = timedelta(seconds=5)
 """So long a caller waits for the answer to a callback."""
 
 
+NOT_APPLIED = ("was not applied", "will not be applied")
+"""Words of errors that promise that nothing has happened, nor will. The checks hold engines to that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a sender got: ``acked`` with a value, ``refused`` with the name of an error, or neither, and ``why`` not.
@@ -62,10 +66,10 @@ async def perform(engine: Engine, operation: str, arguments: tuple[Any, ...]) ->
         return Answer(why=repr(error))
     except (CallbackError, NotFoundError, ControlError, ConflictError, RunFailedError) as error:
         return Answer(refused=type(error).__name__, why=str(error))
-    except (StoreError, TimeoutError) as error:
-        return Answer(why=repr(error))
     except Exception as error:
-        return Answer(why=repr(error), strange=not isinstance(error, RemoteError))
+        if any(words in str(error) for words in NOT_APPLIED):
+            return Answer(refused="NotApplied", why=str(error))
+        return Answer(why=repr(error), strange=not isinstance(error, RemoteError | StoreError | TimeoutError))
     return Answer(acked=True, value=value)
 
 
@@ -177,7 +181,7 @@ class Clients:
 
     async def do(self, operation: str, *arguments: Any) -> Answer:
         """Once, by whichever engine."""
-        engine = self.draw.choice([*self.engines, *self.remotes])
+        engine: Engine | Remote = self.draw.choice([*self.engines, *self.remotes])
         answer = await (
             engine.do(operation, arguments) if isinstance(engine, Remote) else perform(engine, operation, arguments)
         )
@@ -191,7 +195,7 @@ class Clients:
         """Again and again, for what may happen twice. The answer is one of those that are known."""
         while True:
             answer = await self.do(operation, *arguments)
-            if answer.acked or answer.refused:
+            if answer.acked or (answer.refused and answer.refused != "NotApplied"):
                 return answer
             await self.a_moment()
 

@@ -23,7 +23,7 @@ from flowstmt.stores.protocol import Store
 from tests.chaos.cases import Case, MailboxCase, NapCase, ParcelCase, TripCase
 from tests.chaos.checks import faults_of
 from tests.chaos.databases import Postgres, store_of
-from tests.chaos.play import cancelled, watch
+from tests.chaos.play import all_over, all_played, cancelled, watch
 from tests.chaos.senders import Clients
 from tests.chaos.struck import StruckStore
 from tests.chaos.worker import engine_of
@@ -59,6 +59,10 @@ def lock(url: str) -> None:
     threading.Timer(0.4, unlock).start()
 
 
+PATIENCE = 20.0
+"""So many seconds a play may take, whatever is struck."""
+
+
 class Few:
     """A few runs that do everything which a store is asked for."""
 
@@ -87,32 +91,41 @@ async def struck(url: str, n: int, strike: Strike, *, after: bool) -> tuple[int,
     looking.open()
     async with AsyncExitStack() as stack:
         stack.callback(looking.close)
-        engine = engine_of(cast(Store, store), world, worker=True, lease=30, skew=0.0, name="worker")
-        clients = Clients([await stack.enter_async_context(engine)], world, random.Random(n))
+        clients = Clients([], world, random.Random(n))
         watcher = asyncio.create_task(watch(looking, clients))
         stack.push_async_callback(cancelled, watcher)
-        async with asyncio.timeout(60), asyncio.TaskGroup() as plays:
-            for case in cases:
-                plays.create_task(case.play(clients))
-        async with asyncio.timeout(60):
-            for case in cases:
-                await clients.over(case.run_id)
-        await engine.__aexit__(None, None, None)
-        _, faults = faults_of(cases, looking, world)
-        world.close()
-        return store.count, clients.complaints + faults
+        async with engine_of(cast(Store, store), world, worker=True, lease=1.0, skew=0.0, name="worker") as engine:
+            clients.engines.append(engine)
+            plays = [asyncio.create_task(case.play(clients)) for case in cases]
+            await all_played(cases, plays, clients, PATIENCE)
+            await all_over(cases, clients, PATIENCE)
+    looking = store_of(url)  # another one, since connections may have been cut
+    looking.open()
+    _, faults = faults_of(cases, looking, world)
+    looking.close()
+    world.close()
+    return store.count, clients.complaints + faults
 
 
-def until_unharmed(urls: Iterator[str], strike: Strike, *, after: bool, every: int = 1) -> None:
-    """For n = 1, 2, 3 ..., until there is no n-th operation any more."""
-    n = 1
-    while True:
-        count, faults = asyncio.run(struck(next(urls), n, strike, after=after))
-        assert faults == [], f"operation {n} of {count} was struck"
-        if count < n:
-            break
-        n += every
-    assert n > 20
+def until_unharmed(urls: Iterator[str], strike: Strike, *, after: bool, every: int = 1, at_once: int = 8) -> None:
+    """For n = 1, 2, 3 ..., until there is no n-th operation any more.
+
+    Some are played at a time, each with a database of its own: they spend their time waiting.
+    """
+
+    async def main() -> None:
+        n, reached = 1, True
+        while reached:
+            some = [n + every * more for more in range(at_once)]
+            for n, (count, faults) in zip(
+                some, await asyncio.gather(*(struck(next(urls), n, strike, after=after) for n in some)), strict=True
+            ):
+                assert faults == [], f"operation {n} of {count} was struck"
+                reached = count >= n
+            n += every
+        assert n > 20
+
+    asyncio.run(main())
 
 
 @pytest.fixture
@@ -131,9 +144,9 @@ def test_an_operation_whose_answer_is_lost_is_not_done_twice_whichever_it_is(fil
 
 
 def test_a_locked_file_keeps_nobody_from_the_end_at_whichever_operation_it_is_locked(files: Iterator[str]):
-    until_unharmed(files, lock, after=False, every=7)
+    until_unharmed(files, lock, after=False, every=9)
 
 
 def test_connections_that_are_cut_keep_nobody_from_the_end_at_whichever_operation_it_is(server: Any):
     urls = (Postgres(server, f"cut_{n}").url for n in range(10_000))
-    until_unharmed(urls, cut, after=False, every=7)
+    until_unharmed(urls, cut, after=False, every=9, at_once=3)

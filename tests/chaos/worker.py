@@ -94,6 +94,7 @@ async def _started(config: dict[str, Any], world: World, stop: asyncio.Event) ->
             return await engine.__aenter__()
         except StoreError as error:
             log.info("has no database yet: %s", error)
+            store.close()
             await asyncio.sleep(0.1)
     return None
 

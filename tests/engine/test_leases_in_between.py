@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from flowstmt import Engine, dump, load, unpause
-from flowstmt.stores.protocol import Claims, Save, Store
+from flowstmt.stores.protocol import Claims, Outcome, Save, Store
 from tests.engine.databases import Database
 from tests.engine.flows import ALL, PAID, Order
 from tests.engine.running import SOON, engine_on, run, stored, until
@@ -88,7 +88,7 @@ def test_an_unpaused_run_goes_on_though_its_worker_died_before_it_came_to_rest(d
             order, state = load(Order, claimed.snapshot)
             unpause(order, state)
             save = Save("o-1", claimed.fence, state.revision, dump(order, state))
-            assert await asyncio.to_thread(store.commit, [save]) == [True]
+            assert await asyncio.to_thread(_committed, store, save) == [True]
             await engine.await_status("o-1", "Waiting", SOON)
             await engine.callback("o-1", PAID, 5)
             assert await engine.result("o-1", SOON) == 5
@@ -96,5 +96,11 @@ def test_an_unpaused_run_goes_on_though_its_worker_died_before_it_came_to_rest(d
     def _claimed(store: Store) -> Claims:
         store.open()
         return store.claim_run("a worker that dies", "o-1", timedelta(milliseconds=1))
+
+    def _committed(store: Store, save: Save) -> list[Outcome]:
+        outcomes = store.commit([save])
+        if database.url:
+            store.close()
+        return outcomes
 
     run(main())
