@@ -5,6 +5,7 @@ Whoever calls holds the database's one write lock (``BEGIN IMMEDIATE``), so what
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, assert_never
 
@@ -66,21 +67,32 @@ class Writes:
         self._sql = sql
         self._save_sql = sql["save"]
 
-    def write_all(self, cursor: Cursor, writes: Sequence[Write], now: int) -> list[Outcome]:
-        """Make all, in their order. A plain checkpoint is one statement: this loop is what every step of every run costs."""
+    def write_all(self, cursor: sqlite3.Cursor, writes: Sequence[Write], now: int) -> list[Outcome]:
+        """Make all, in their order. Plain checkpoints, which are most, are made together."""
         outcomes: list[Outcome] = []
-        save_sql, execute = self._save_sql, cursor.execute
+        plain: list[Save] = []
         for write in writes:
             if (
                 type(write) is Save
                 and write.rest is None
                 and not (write.taken or write.history or write.children or write.messages)
             ):
-                execute(save_sql, (write.snapshot, write.revision, now, write.run_id, write.fence))
-                outcomes.append(cursor.rowcount == 1 or self._was_saved(cursor, write))
-            else:
-                outcomes.append(self.write(cursor, write, now))
+                plain.append(write)
+                continue
+            if plain:
+                outcomes += self._checkpoints(cursor, plain, now)
+                plain = []
+            outcomes.append(self.write(cursor, write, now))
+        if plain:
+            outcomes += self._checkpoints(cursor, plain, now)
         return outcomes
+
+    def _checkpoints(self, cursor: sqlite3.Cursor, saves: Sequence[Save], now: int) -> list[bool]:
+        """Plain checkpoints by one call of the driver: what it costs, every step of every run costs."""
+        cursor.executemany(self._save_sql, [(save.snapshot, save.revision, now, save.run_id, save.fence) for save in saves])
+        if cursor.rowcount == len(saves):
+            return [True] * len(saves)
+        return [self._was_saved(cursor, save) for save in saves]
 
     def write(self, cursor: Cursor, write: Write, now: int) -> Outcome:
         """Make one."""
@@ -132,7 +144,7 @@ class Writes:
         return row is not None and bool(row[0])
 
     def _was_saved(self, cursor: Cursor, save: Save) -> bool:
-        """Whether a checkpoint that changed nothing was made before, under the lease that it names."""
+        """Whether a checkpoint was made, now or when it was handed in before, under the lease that it names."""
         cursor.execute(self._sql["lease"], (save.run_id, save.fence))
         row = cursor.fetchone()
         return row is not None and row[1] >= save.revision
