@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from time import perf_counter
@@ -33,6 +34,7 @@ class Peer(Contender):
 
     def __init__(self, store: str, steps: Steps) -> None:
         super().__init__(store, steps)
+        logging.getLogger("flowstmt").setLevel(logging.CRITICAL)  # each death would be told with its traceback
         self.loop = asyncio.new_event_loop()
         kept = PostgresStore(store) if "://" in store else SQLiteStore(store)
         # A run whose process died is taken over when its lease has run out. Here it is given up at its first failure, so that
