@@ -28,7 +28,7 @@ PATIENCE = 60.0
 ROOT = Path(__file__).parents[1]
 
 
-def figures(places: Databases, *, processes: tuple[int, int] = PROCESSES, runs: int = 512, rounds: int = 5) -> list[Figure]:
+def figures(places: Databases, *, processes: tuple[int, int] = PROCESSES, runs: int = 512, rounds: int = 3) -> list[Figure]:
     few, many = processes
     one: list[float] = []
     more: list[float] = []

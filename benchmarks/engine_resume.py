@@ -19,7 +19,7 @@ EXECUTED = (10, 10_000)
 FLAT = 1.1
 
 
-def figures(places: Databases, *, executed: Sequence[int] = EXECUTED, rounds: int = 60) -> list[Figure]:
+def figures(places: Databases, *, executed: Sequence[int] = EXECUTED, rounds: int = 40) -> list[Figure]:
     few, many = asyncio.run(_measured(SQLiteStore(places.file()), executed, rounds))
     growth = ratio(many, few)
     measured = f"{median(many) / 1e3:.2f} ms = {growth:.2f} x"
