@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from flowstmt import CallbackRequest
-from tests.chaos.flows import Fan, Item, Killer, Mailbox, Nap, Parcel, Payment, Poison, Stubborn, Trip
+from tests.chaos.flows import Family, Fan, Item, Killer, Mailbox, Nap, Parcel, Payment, Poison, Stubborn, Trip
 from tests.chaos.senders import Answer, Clients
 from tests.chaos.world import Effect
 
@@ -422,6 +422,45 @@ class PausedCase(ParcelCase):
             await clients.a_moment()
 
 
+class FamilyCase(Case):
+    """Children are started once, and none is left behind: their ends come back, and cancelling goes down to them."""
+
+    def prepare(self) -> None:
+        self.is_cancelled = self.draw.random() < 0.4
+        kinds = ("waits",) if self.is_cancelled else ("finishes", "finishes", "fails")
+        ends = [self.draw.choice(kinds) for _ in range(self.draw.randrange(1, 5))]
+        self.workflow = Family(ends)
+        if self.is_cancelled:
+            self.status = "Cancelled"
+        else:
+            self.result = [1 if end == "finishes" else None for end in ends]
+        self.after = self.draw.uniform(0.0, 0.5)
+
+    async def play(self, clients: Clients) -> None:
+        await clients.start(self)
+        if self.is_cancelled:
+            await asyncio.sleep(self.after)
+            await clients.until_answered("cancel", self.run_id, "chaos")
+
+    def children_faults(self, ends: Sequence[End]) -> Iterator[str]:
+        """What is wrong with how its children ended."""
+        wanted = Counter(
+            {"finishes": "Finished", "fails": "Failed", "waits": "Cancelled"}[end] for end in self.workflow.children
+        )
+        found = Counter(end.status for end in ends)
+        # One that was to be cancelled may not have been started yet.
+        if found > wanted if self.is_cancelled else found != wanted:
+            yield f"has the children {dict(found)}, and should have {dict(wanted)}"
+        for end in ends:
+            once = end.times(once=True)
+            if end.status == "Finished":
+                right = once == Counter(["reserve", "label the only line"])
+            else:
+                right = once == Counter(["do the only leg", "undo the only leg"]) or (self.is_cancelled and not once)
+            if not right:
+                yield f"has a child that is {end.status} and committed with its steps {dict(once)}"
+
+
 KINDS: dict[str, tuple[type[Case], int]] = {
     "parcel": (ParcelCase, 16),
     "queued": (QueuedCase, 5),
@@ -437,5 +476,6 @@ KINDS: dict[str, tuple[type[Case], int]] = {
     "poison": (PoisonCase, 3),
     "killer": (KillerCase, 2),
     "paused": (PausedCase, 4),
+    "family": (FamilyCase, 6),
 }
 """How many of about a hundred runs are of each case."""

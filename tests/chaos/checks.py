@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from flowstmt.stores.protocol import MessageStatus, Store, StoredRun
-from tests.chaos.cases import Case, End, JoinedCase, ParcelCase, QueuedCase
+from flowstmt.stores.protocol import MessageStatus, RunQuery, Store, StoredRun
+from tests.chaos.cases import Case, End, FamilyCase, JoinedCase, ParcelCase, QueuedCase
 from tests.chaos.world import Effect, World
 
 __all__ = ["OVER", "Ends", "crowds", "faults_of"]
@@ -29,11 +29,30 @@ def faults_of(cases: Sequence[Case], store: Store, world: World) -> tuple[Ends, 
             case.started = case.run_id in orders
         end = ends[case.run_id] = _end(row, effects.get(case.run_id, []))
         faults += [f"{case.run_id} {fault}" for fault in (*case.faults(end), *_same_keys(end.effects))]
+        if isinstance(case, FamilyCase):
+            children = store.list(RunQuery(parent=case.run_id))
+            found = [_end(store.get(child.run_id), effects.get(child.run_id, [])) for child in children]
+            faults += [f"{case.run_id} {fault}" for fault in case.children_faults(found)]
         if row is not None:
             faults += [f"{case.run_id} {fault}" for fault in (*_left_over(row, store), *_history(case, row, store))]
+    known = {case.run_id for case in cases}
+    for row in _all_runs(store):
+        if row.parent is None and row.run_id not in known:
+            faults.append(f"{row.run_id} was started by nobody")
+        elif row.parent is not None and (child := store.get(row.run_id)) is not None:
+            faults += [
+                f"{row.run_id} {fault}" for fault in (*_left_over(child, store), *_same_keys(effects.get(row.run_id, [])))
+            ]
     faults += [f"page {page} was not taken down" for page in world.open_pages()]
     queued = {case.run_id for case in cases if isinstance(case, QueuedCase)}
     return ends, faults + list(crowds([effects[run_id] for run_id in queued if run_id in effects], limit=2))
+
+
+def _all_runs(store: Store) -> Iterator[StoredRun]:
+    after = None
+    while rows := store.list(RunQuery(after=after, limit=200)):
+        yield from rows
+        after = (rows[-1].created_at, rows[-1].run_id)
 
 
 def _end(row: StoredRun | None, effects: Sequence[Effect]) -> End:

@@ -15,6 +15,7 @@ from datetime import timedelta
 from flowstmt import (
     ANY,
     Branch,
+    Call,
     CallbackRequest,
     ErrorInfo,
     Every,
@@ -371,4 +372,22 @@ class Killer:
         book("after")
 
 
-FLOWS = (Parcel, Stubborn, Mailbox, Payment, Nap, Fan, Trip, Poison, Killer)
+@dataclass
+class Family:
+    """Children, some of which fail, or wait until the parent is cancelled."""
+
+    children: list[str]
+    """What becomes of each: finishes, fails, or waits."""
+    results: list[int | ErrorInfo | None] = field(default_factory=list)
+
+    def definition(self) -> Statement:
+        return S(
+            Map("children", self.children, Call("child", self.child), tolerate=len(self.children), into="results"),
+            Return([result if isinstance(result, int) else None for result in self.results]),
+        )
+
+    def child(self, ends: str) -> Parcel | Trip:
+        return Parcel(["the only line"]) if ends == "finishes" else Trip(["the only leg"], ends)
+
+
+FLOWS = (Parcel, Stubborn, Mailbox, Payment, Nap, Fan, Trip, Poison, Killer, Family)

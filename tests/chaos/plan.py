@@ -6,6 +6,7 @@ The same seed plays the same plan. It does not make the same interleaving: proce
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.chaos.cases import KINDS, Case
@@ -48,17 +49,26 @@ class Plan:
     cases: tuple[Case, ...]
 
     @staticmethod
-    def of(seed: int, kind: str, *, runs: int, seconds: float, workers: int = 3) -> Plan:
-        """The plan of a seed."""
+    def of(
+        seed: int,
+        kind: str,
+        *,
+        runs: int,
+        seconds: float,
+        workers: int = 3,
+        only: Sequence[str] = tuple(KINDS),
+        faults: Mapping[str, int] | None = None,
+    ) -> Plan:
+        """The plan of a seed. ``only`` these cases, and these faults instead of all that there are."""
         draw = random.Random(f"{seed} {kind} {runs} {seconds} {workers}")
-        names = draw.choices(list(KINDS), [share for _, share in KINDS.values()], k=runs)
+        names = draw.choices(only, [KINDS[name][1] for name in only], k=runs)
         # Few runs have each kind nevertheless.
-        names[: len(KINDS)] = list(KINDS)[:runs]
+        names[: len(only)] = list(only)[:runs]
         draw.shuffle(names)
         cases = tuple(KINDS[name][0](f"{name}-{n}", random.Random(draw.random())) for n, name in enumerate(names))
         skews = tuple(draw.choice((0.0, draw.uniform(-600, 600))) for _ in range(workers))
         disturbances, at = [], 0.0
-        faults = FAULTS[kind]
+        faults = FAULTS[kind] if faults is None else faults
         while True:
             at += draw.uniform(0.1, 0.5)
             if at > seconds:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 from flowstmt.stores.protocol import (
@@ -32,18 +32,6 @@ class Bug:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
-
-
-class ForgetsTheFence(Bug):
-    """Whoever saves is taken for the owner, whether a worker that was frozen or the one that took over."""
-
-    def commit(self, writes: Sequence[Write]) -> list[Outcome]:
-        return self.store.commit([self._as_owner(write) for write in writes])
-
-    def _as_owner(self, write: Write) -> Write:
-        if isinstance(write, Save) and (row := self.store.get(write.run_id)) is not None:
-            return replace(write, fence=row.fence)
-        return write
 
 
 class DeliversTwice(Bug):
@@ -109,9 +97,17 @@ class _Halved:
         return self.transaction.commit(save)
 
 
-BUGS: dict[str, Callable[[Store], Any]] = {
-    "forgets the fence": ForgetsTheFence,
-    "delivers twice": DeliversTwice,
-    "answers too early": AnswersTooEarly,
-    "commits twice": CommitsTwice,
+@dataclass(frozen=True)
+class Planted:
+    """A bug, and which runs and disturbances show it best."""
+
+    store: Callable[[Store], Any]
+    cases: tuple[str, ...]
+    faults: Mapping[str, int]
+
+
+BUGS = {
+    "delivers twice": Planted(DeliversTwice, ("mailbox",), {"kill": 1}),
+    "answers too early": Planted(AnswersTooEarly, ("parcel", "mailbox"), {"kill": 1}),
+    "commits twice": Planted(CommitsTwice, ("parcel", "stubborn"), {"kill": 1}),
 }

@@ -74,7 +74,7 @@ async def play(
         one = asyncio.Lock()
         await asyncio.gather(*(_disturb(disturbance, workers, database, draw, one) for disturbance in plan.disturbances))
         await all_played(plan.cases, plays, clients, calm)
-        await all_over(plan.cases, clients, calm)
+        await all_over(clients, calm)
         await workers.leave()
         played.deaths = workers.deaths
         played.answers = clients.counts
@@ -139,19 +139,21 @@ async def watch(store: Store, clients: Clients) -> None:
             with suppress(StoreError):
                 for row in await asyncio.get_running_loop().run_in_executor(reader, look):
                     clients.statuses[row.run_id], clients.errors[row.run_id] = row.status, row.error
+                clients.looks += 1
             await asyncio.sleep(0.25)
     finally:
         reader.shutdown()
 
 
-async def all_over(cases: Sequence[Case], clients: Clients, calm: float) -> None:
-    """Wait until all runs are over, or the time for that is: what is not over then is told by the checks."""
+async def all_over(clients: Clients, calm: float) -> None:
+    """Wait until all runs are over, children too, or the time for that is: what is not over then is told by the checks."""
     until = asyncio.get_running_loop().time() + calm
-    ids = [case.run_id for case in cases]
+    seen = clients.looks
     while asyncio.get_running_loop().time() < until:
-        standing = [run_id for run_id in ids if clients.statuses.get(run_id, "Finished") not in OVER]
-        if not standing:
-            return
+        if any(status not in OVER for status in clients.statuses.values()):
+            seen = clients.looks
+        elif clients.looks > seen + 1:
+            return  # also those that had just been started when somebody looked
         await clients.a_moment()
 
 

@@ -44,6 +44,9 @@ NOT_APPLIED = ("was not applied", "will not be applied")
 """Words of errors that promise that nothing has happened, nor will. The checks hold engines to that."""
 
 
+MAY_BE_APPLIED = "may be applied all the same"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a sender got: ``acked`` with a value, ``refused`` with the name of an error, or neither, and ``why`` not.
@@ -69,7 +72,8 @@ async def perform(engine: Engine, operation: str, arguments: tuple[Any, ...]) ->
     except Exception as error:
         if any(words in str(error) for words in NOT_APPLIED):
             return Answer(refused="NotApplied", why=str(error))
-        return Answer(why=repr(error), strange=not isinstance(error, RemoteError | StoreError | TimeoutError))
+        is_told = isinstance(error, RemoteError | StoreError | TimeoutError) or MAY_BE_APPLIED in str(error)
+        return Answer(why=repr(error), strange=not is_told)
     return Answer(acked=True, value=value)
 
 
@@ -169,6 +173,8 @@ class Clients:
         self.statuses: dict[str, str] = {}
         """How the runs stand, as ``play`` has seen it last."""
         self.errors: dict[str, bytes | None] = {}
+        self.looks = 0
+        """How often that was looked at."""
         self.complaints: list[str] = []
         self.last: dict[str, str] = {}
         """The last thing that was done to a run, and what came of it."""
@@ -181,7 +187,8 @@ class Clients:
 
     async def do(self, operation: str, *arguments: Any) -> Answer:
         """Once, by whichever engine."""
-        engine: Engine | Remote = self.draw.choice([*self.engines, *self.remotes])
+        ways: list[Engine | Remote] = [*self.engines, *self.remotes]
+        engine = self.draw.choice(ways)
         answer = await (
             engine.do(operation, arguments) if isinstance(engine, Remote) else perform(engine, operation, arguments)
         )

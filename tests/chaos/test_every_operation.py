@@ -98,7 +98,7 @@ async def struck(url: str, n: int, strike: Strike, *, after: bool) -> tuple[int,
             clients.engines.append(engine)
             plays = [asyncio.create_task(case.play(clients)) for case in cases]
             await all_played(cases, plays, clients, PATIENCE)
-            await all_over(cases, clients, PATIENCE)
+            await all_over(clients, PATIENCE)
     looking = store_of(url)  # another one, since connections may have been cut
     looking.open()
     _, faults = faults_of(cases, looking, world)

@@ -48,8 +48,9 @@ def test_whatever_happens_to_processes_and_to_postgresql_every_run_ends_as_it_ha
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_round_finds_a_bug_that_was_planted(folder: Path, bug: str):
-    plan = Plan.of(2, "sqlite", runs=60, seconds=6.0)
-    played = asyncio.run(play(plan, SQLite(folder), folder, planted=bug))
+    planted = BUGS[bug]
+    plan = Plan.of(2, "sqlite", runs=50, seconds=6.0, only=planted.cases, faults=planted.faults)
+    played = asyncio.run(play(plan, SQLite(folder), folder, pace=0.02, calm=3.0, planted=bug))
     assert played.faults
 
 

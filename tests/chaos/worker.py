@@ -88,7 +88,7 @@ async def _started(config: dict[str, Any], world: World, stop: asyncio.Event) ->
     while not stop.is_set():
         store = store_of(config["url"])
         if config["planted"] is not None:
-            store = BUGS[config["planted"]](store)
+            store = BUGS[config["planted"]].store(store)
         engine = engine_of(store, world, worker=True, lease=config["lease"], skew=config["skew"], name=config["name"])
         try:
             return await engine.__aenter__()
