@@ -12,7 +12,6 @@ from typing import Any
 import flowstmt.stores  # each store is loaded, and its driver, when it is asked for
 from flowstmt.cli.targets import TargetError, made, told, value_of
 from flowstmt.errors import FlowstmtError, StoreError, said
-from flowstmt.stores.named_sql import prefix_checked
 from flowstmt.stores.protocol import Store
 
 __all__ = ["VARIABLE", "add_arguments", "run"]
@@ -36,7 +35,6 @@ exit codes: 0 the tables are up to date, 1 they could not be brought there, 2 th
 
 _ENGINE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _POSTGRES = re.compile(r"postgres(ql)?://|\s*[a-z_]+\s*=")
-_READABLE_URL = re.compile(r"[a-z]+://([^@/?]*@)?[^@/?]*(/[^@?]*)?(\?.*)?", re.DOTALL)
 _FILE = re.compile(r"\.(db|db3|sqlite|sqlite3)$|[/\\]")
 
 
@@ -53,12 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Migrate, write what was done to the standard output, and return the exit code."""
-    database = arguments.database or os.environ.get(arguments.env)
     # What came out of the environment stays there: it may hold a password.
     shown = arguments.database if arguments.database and not _POSTGRES.match(arguments.database) else "the database"
     try:
-        if not database:
-            raise TargetError(f"name one, or set {arguments.env}; --help says how")
+        database = _named(arguments)
         if _ENGINE.fullmatch(database) and not os.path.exists(database):
             _refuse(arguments, "schema", "prefix", by="an engine, whose store has its own")
             names = asyncio.run(_migrated_engine(database))
@@ -72,6 +68,14 @@ def run(arguments: argparse.Namespace) -> int:
         return FAILED
     sys.stdout.write("".join(f"done: {name}\n" for name in names) or "up to date: there was nothing to do\n")
     return DONE
+
+
+def _named(arguments: argparse.Namespace) -> str:
+    """What the database is called, here or in the environment. Raises ``TargetError``."""
+    database: str = arguments.database or os.environ.get(arguments.env) or ""
+    if not database:
+        raise TargetError(f"name one, or set {arguments.env}; --help says how")
+    return database
 
 
 async def _migrated_engine(target: str) -> list[str]:
@@ -91,19 +95,9 @@ def _store(database: str, arguments: argparse.Namespace) -> Store:
     if _POSTGRES.match(database):
         _refuse(arguments, "prefix", by="PostgreSQL: --schema is where its tables are")
         try:
-            options = _given(schema=arguments.schema and prefix_checked(arguments.schema, "--schema"))
-        except StoreError as error:
+            return flowstmt.stores.PostgresStore(database, **_given(schema=arguments.schema))
+        except (ImportError, StoreError) as error:
             raise TargetError(str(error)) from None
-        # Not what the driver makes of a URL that can't be read: a piece of the password may be in it, as the host, say.
-        unreadable = "the URL can't be read; in one, characters of a password such as @ : / are written as %40 %3A %2F"
-        if "://" in database and not _READABLE_URL.fullmatch(database):
-            raise TargetError(unreadable)
-        try:
-            return flowstmt.stores.PostgresStore(database, **options)
-        except ImportError as error:
-            raise TargetError(str(error)) from None
-        except StoreError:
-            raise TargetError(unreadable) from None
     _refuse(arguments, "schema", by="SQLite: --prefix is how the names of its tables begin")
     if not os.path.exists(database) and not _FILE.search(database):
         raise TargetError(

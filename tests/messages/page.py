@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.messages import (
     callbacks,
     calling,
+    commanding,
     controlling,
     deadlines,
     definitions,
@@ -37,6 +38,7 @@ TABLES: list[Table] = [
     *describing.TABLES,
     *linting.TABLES,
     *engines.TABLES,
+    *commanding.TABLES,
     *testing.TABLES,
 ]
 
