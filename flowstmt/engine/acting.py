@@ -135,9 +135,8 @@ class Acting:
             raise not_found(run_id)
         if posted is Posted.over:
             raise _over(run_id, "the signal", "over")
-        mover = self._worker.held(run_id)
-        if mover is not None and posted is Posted.posted and connection is None:
-            mover.deliver(message)
+        if connection is None and self._worker.held(run_id) is not None:
+            self._worker.wake()  # and not handed over here: it would overtake what others have sent before
         return posted is Posted.posted
 
     async def _new_signal(

@@ -28,7 +28,27 @@ class MovedOnError(FlowstmtError):
     """
 
 
-class Delivery:
+class _Brought:
+    """What was handed to a run. ``saving`` is done when what it has changed is saved."""
+
+    __slots__ = ("saving", "what")
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.saving: asyncio.Future[None] | None = None
+
+    def unsure(self, error: BaseException, run_id: str) -> BaseException:
+        """What its caller is told when the run is given up: ``error``, unless its write may have been made."""
+        saving = self.saving
+        if saving is None or (saving.done() and not saving.cancelled() and saving.exception() is not None):
+            return error
+        return FlowstmtError(
+            f"run {run_id!r}: this worker gave the run up before the database had said that {self.what} is saved. It may be "
+            "applied all the same: look at the run before you hand it in again"
+        )
+
+
+class Delivery(_Brought):
     """A callback or a signal. Called in this process it has a ``caller`` who waits, else it is a ``message``."""
 
     __slots__ = (
@@ -37,7 +57,7 @@ class Delivery:
         "caller",
         "context",
         "message",
-        "offered",
+        "number",
         "payload",
         "raised",
         "refused",
@@ -48,6 +68,7 @@ class Delivery:
     )
 
     def __init__(self, mover: Mover, request: CallbackRequest, payload: Any, message: Message | None = None) -> None:
+        super().__init__(f"the callback {request.name!r}")
         self._mover = mover
         self.request = request
         self.payload = payload
@@ -65,7 +86,7 @@ class Delivery:
         # Why it could not be taken so far, and at which revision: it came too early.
         self.refused: FlowstmtError | None = None
         self.tried = -1
-        self.offered = False
+        self.number = 0
 
     @property
     def is_signal(self) -> bool:
@@ -135,12 +156,13 @@ class Delivery:
         return None
 
 
-class Control:
+class Control(_Brought):
     """Something that is to be done to a run: pause, cancel, goto ..."""
 
     __slots__ = ("action", "arguments", "caller", "message")
 
     def __init__(self, action: str, arguments: Mapping[str, Any], message: Message | None = None) -> None:
+        super().__init__(action)
         self.action = action
         self.arguments = arguments
         self.message = message

@@ -26,7 +26,8 @@ class _Bell:
 
     def __init__(self) -> None:
         self.door, self.ring = os.pipe()
-        weakref.finalize(self, _close, self.door, self.ring)
+        # Not when the interpreter exits: there may be threads that nobody has ended, and that would complain.
+        weakref.finalize(self, _close, self.door, self.ring).atexit = False
 
 
 def _close(*descriptors: int) -> None:

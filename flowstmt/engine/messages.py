@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -32,6 +33,7 @@ __all__ = [
     "read_answer",
     "read_error",
     "read_error_info",
+    "read_retry_at",
     "refusal",
     "success",
     "typed_output",
@@ -176,14 +178,27 @@ def read_error(document: Mapping[str, Any]) -> FlowstmtError:
     return error
 
 
-def write_error_info(error: ErrorInfo) -> bytes:
-    """How a run failed, or why it was set back, as its row keeps it."""
-    return orjson.dumps(asdict(error))
+def write_error_info(error: ErrorInfo, retry_at: datetime | None = None) -> bytes:
+    """How a run failed, or why it was set back and until when, as its row keeps it."""
+    document = asdict(error)
+    if retry_at is not None:
+        document["retry_at"] = retry_at.isoformat()
+    return orjson.dumps(document)
 
 
 def read_error_info(document: bytes | None) -> ErrorInfo | None:
     """What ``write_error_info`` wrote."""
-    return None if document is None else ErrorInfo(**orjson.loads(document))
+    if document is None:
+        return None
+    found = orjson.loads(document)
+    found.pop("retry_at", None)
+    return ErrorInfo(**found)
+
+
+def read_retry_at(document: bytes | None) -> datetime | None:
+    """Until when a run was set back; None if it was not, or until somebody releases it."""
+    retry_at = None if document is None else orjson.loads(document).get("retry_at")
+    return None if retry_at is None else datetime.fromisoformat(retry_at)
 
 
 def _held(error: BaseException) -> dict[str, Any]:

@@ -45,7 +45,7 @@ from flowstmt.engine.checkpoints import Checkpoints
 from flowstmt.engine.children import end_of
 from flowstmt.engine.deliveries import Control, Delivery, MovedOnError
 from flowstmt.engine.failures import NewerRunError, failure_of, log_failure
-from flowstmt.engine.messages import ControlBody, EventBody, write_error_info
+from flowstmt.engine.messages import ControlBody, EventBody, read_retry_at, write_error_info
 from flowstmt.engine.post import NotNowError, Post
 from flowstmt.engine.resting import goes_on_by_itself, is_due, is_quiet, position_of, rest_of
 from flowstmt.engine.surroundings import Surroundings
@@ -98,6 +98,7 @@ class Mover:
         "_ids",
         "_leaving",
         "_lost",
+        "_not_before",
         "_resuming",
         "_row_error",
         "_row_status",
@@ -109,6 +110,7 @@ class Mover:
         "clock",
         "ended",
         "goes_on",
+        "is_deserted",
         "post",
         "run_id",
         "state",
@@ -130,11 +132,13 @@ class Mover:
         self._row_status, self._row_error = claimed.status, claimed.error
         # It is paused in its row only: it could not be moved, and nobody has let it go on.
         self._set_back = False
+        # What it failed at is not tried again before, whatever is brought to it meanwhile.
+        self._not_before = read_retry_at(claimed.error)
         self._controls: deque[Control] = deque()
         self._ids: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._resuming = False
-        self._leaving = self._lost = self._abandoned = self._told_to_end = False
+        self._leaving = self._lost = self._abandoned = self._told_to_end = self.is_deserted = False
         for message in claimed.messages:
             self.deliver(message)
 
@@ -217,6 +221,13 @@ class Mover:
         self._abandoned = self._calling.leaves_threads = True
         self._end_now()
 
+    def desert(self) -> None:
+        """Give the run back though its action goes on: it does not let itself be cancelled."""
+        if not self._lost and not self.checkpoints.rested:
+            logger.warning("run %r: its action swallows its cancellation, and is left alone", self.run_id)
+            self.checkpoints.release()
+        self._lost = self.is_deserted = True
+
     def _end_now(self) -> None:
         self._told_to_end = True
         if self._task is not None:
@@ -271,6 +282,8 @@ class Mover:
                 await self._stay_set_back()
             elif post.new:
                 await post.hand_in_next(beside=False)
+            elif self._is_backing_off():
+                await self._back_off()
             elif self._leaving or not self.goes_on:
                 await self._give_back()
             else:
@@ -338,6 +351,7 @@ class Mover:
     def save(self, kind: CheckpointType) -> asyncio.Future[None]:
         """Write a checkpoint. What this returns is done when it is committed."""
         state, post = self.state, self.post
+        taking: Delivery | None = None
         try:
             blob = dump(self.workflow, state)
         except StateError as unfit:
@@ -350,18 +364,20 @@ class Mover:
             taken = post.taking.taken()
             if taken is not None:
                 self.checkpoints.taken.append(taken)
-            post.taking = None
+            taking, post.taking = post.taking, None
         if state.status in OVER:
             told = end_of(state)
             if told is not None:
                 self.checkpoints.messages.append(told)
-        parked = state.status is not RUN_RESUMING or self._leaving or not self.goes_on or self._set_back
+        parked = state.status is not RUN_RESUMING or self._leaving or not self.goes_on or self._set_back or self._is_let_go()
         rest = self._rest(kind) if parked else None
         if rest is not None:
             rest.version = version_of(type(self.workflow))
         # The answer to a callback that was taken beside a resume must not be an error.
         turn = self._turn if self._resuming and kind is not AFTER_CALLBACK else None
         saving = self.checkpoints.save(kind, state.revision, blob, rest, turn)
+        if taking is not None:
+            taking.saving = saving
         if post.early or post.kept:
             post.offer_at_checkpoint()
         return saving
@@ -374,6 +390,11 @@ class Mover:
 
     def _rest(self, kind: CheckpointType) -> Rest | None:
         """What the run is at rest, if it can come to rest with the checkpoint that is to be written."""
+        if self._is_let_go():
+            rest = self._at_rest()
+            if self.state.status not in OVER:
+                rest.wake_at = self.clock()  # for what was kept for it, too
+            return rest
         if self._controls or (self._resuming and kind is AFTER_CALLBACK):
             return None
         if self._set_back:
@@ -386,6 +407,13 @@ class Mover:
         if post.kept and self.state.status not in OVER:
             return None
         return self._at_rest()
+
+    def _is_let_go(self) -> bool:
+        """Whether its row says that it is Paused, and it is so no more.
+
+        Only coming to rest changes that word. With it the run would stay Paused if it failed, or was given back as it is.
+        """
+        return self._row_status == RUN_PAUSED and not self._set_back and self.state.status is not RUN_PAUSED
 
     def _at_rest(self) -> Rest:
         if self.state.status in OVER:
@@ -412,6 +440,15 @@ class Mover:
             )
         )
         await self.checkpoints.set_back(self.checkpoints.attempts, self._row_error or b"null", None)
+
+    def _is_backing_off(self) -> bool:
+        """Whether it waits for its next try, and nothing has changed it since it failed."""
+        return self._not_before is not None and self.checkpoints.attempts > 0 and self.clock() < self._not_before
+
+    async def _back_off(self) -> None:
+        """It was got before its time, for what was brought to it."""
+        self.post.refuse_early()
+        await self.checkpoints.set_back(self.checkpoints.attempts, self._row_error or b"null", self._not_before)
 
     async def hand_in(self, delivery: Delivery, *, beside: bool) -> Any:
         """Hand a callback or signal to the drivers."""
@@ -458,7 +495,8 @@ class Mover:
         if answer is not None:
             taken.append(answer)
         try:
-            await self.save(AFTER_RESUME)
+            wanted.saving = self.save(AFTER_RESUME)
+            await wanted.saving
         except BaseException:
             self._controls.appendleft(wanted)  # whoever waits is told
             raise
@@ -473,8 +511,9 @@ class Mover:
                 f"run {self.run_id!r}: {wanted.action} refused: the run is Paused, since it could not be moved; its error says "
                 "why. Mend the cause; then retry lets it go on"
             )
-        if self._set_back and wanted.action == "retry_now" and wanted.arguments.get("thread") is None:
-            self._set_back = False
+        is_held_up = self._set_back or self._is_backing_off()
+        if is_held_up and wanted.action == "retry_now" and wanted.arguments.get("thread") is None:
+            self._set_back, self._not_before = False, None
             return
         action(self.workflow, self.state, **wanted.arguments, now=self.clock())
         if wanted.action == "cancel":
@@ -497,7 +536,7 @@ class Mover:
             failure = failure_of(reason, checkpoints.attempts, self._around.settings.retry, self.run_id, self.clock)
             log_failure(self.run_id, reason, failure)
             self.post.refuse_early()
-            await checkpoints.set_back(failure.attempts, write_error_info(failure.info), failure.retry_at)
+            await checkpoints.set_back(failure.attempts, write_error_info(failure.info, failure.retry_at), failure.retry_at)
             self._around.watchers.tell(self.run_id)
 
     def _finish(self, reason: BaseException | None) -> None:
@@ -506,7 +545,7 @@ class Mover:
         self.post.refuse_callers(error)
         for wanted in self._controls:
             if wanted.message is None:
-                wanted.refuse(error)
+                wanted.refuse(wanted.unsure(error, self.run_id))
         self.post.clear()
         self._controls.clear()
         self._task = None

@@ -48,8 +48,10 @@ class Parts:
 
     async def end(self) -> None:
         """Finish or hand back what is in flight, and close the store."""
-        await self.requests.stop()
-        await self.worker.stop()
+        try:
+            await self.requests.stop()
+        finally:
+            await self.worker.stop()
 
     async def health(self) -> Health:
         """How the engine is."""

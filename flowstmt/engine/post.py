@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import insort
 from collections import deque
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowstmt.beside import cancelled
@@ -61,7 +63,7 @@ class Post:
     ``taking`` is the one that the next checkpoint of a callback is about.
     """
 
-    __slots__ = ("_mover", "_postman", "early", "kept", "new", "taking")
+    __slots__ = ("_count", "_mover", "_postman", "early", "kept", "new", "taking")
 
     def __init__(self, mover: Mover) -> None:
         self._mover = mover
@@ -71,6 +73,7 @@ class Post:
         # By what they are for, in the order in which they came: thousands may wait, and few kinds of them.
         self.kept: dict[_Kind, deque[Delivery]] = {}
         self.taking: Delivery | None = None
+        self._count = 0
 
     def is_busy(self) -> bool:
         """Whether something has come that is not answered, and that the run could still take."""
@@ -84,6 +87,8 @@ class Post:
 
     def bring(self, delivery: Delivery) -> None:
         """Something has come."""
+        self._count += 1
+        delivery.number = self._count
         self.new.append(delivery)
         self.send_postman()
 
@@ -122,13 +127,20 @@ class Post:
         delivery = self.new.popleft()
         if delivery.is_given_up:
             return
+        alike = self.kept.get(_kind(delivery)) if delivery.is_signal else None
+        if alike and alike[0].number < delivery.number:
+            self._keep(delivery)  # behind those that came before it
+            return
         handing_in = self._mover.hand_in(delivery, beside=beside)
         task = delivery.task = asyncio.get_running_loop().create_task(handing_in, context=delivery.context)
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError:
             await cancelled([task])
-            self.new.appendleft(delivery)
+            if beside and not task.cancelled() and task.exception() is None:
+                delivery.answer(task.result())  # it was saved
+            else:
+                self.new.appendleft(delivery)
             raise
         delivery.task = None
         if task.cancelled():
@@ -218,9 +230,12 @@ class Post:
         if message.status is MessageStatus.new:
             self._mover.checkpoints.taken.append(Taken(message.id, MessageStatus.kept))
             message.status = MessageStatus.kept
+        # It has lost its turn, but not its place. That is at one of the ends, nearly always.
         alike = self.kept.setdefault(_kind(signal), deque())
-        if signal.offered:
-            alike.appendleft(signal)  # it has lost its turn, but not its place
+        if alike and signal.number < alike[0].number:
+            alike.appendleft(signal)
+        elif alike and signal.number < alike[-1].number:
+            insort(alike, signal, key=attrgetter("number"))
         else:
             alike.append(signal)
 
@@ -265,7 +280,6 @@ class Post:
 
     def _unkept(self, kind: _Kind, alike: deque[Delivery]) -> Delivery:
         first = alike.popleft()
-        first.offered = True
         if not alike:
             del self.kept[kind]
         return first
@@ -295,7 +309,7 @@ class Post:
         """Tell those who wait in this process; messages stay where they are."""
         for each in (*self.new, *self.early):
             if each.message is None:
-                each.refuse(error)
+                each.refuse(each.unsure(error, self._mover.run_id))
 
     def clear(self) -> None:
         """The run was given up, or lost."""

@@ -37,6 +37,8 @@ logger = logging.getLogger("flowstmt.engine")
 
 _ADMITTED_AT_ONCE = 100
 _SHORTEST = 0.005
+_MUCH_MAIL = 100
+"""Reading so many messages once more takes time: then not more than a tenth of it goes there."""
 _LAST_GRACE = 5.0
 """So many seconds are given to what was told to end, to say so."""
 
@@ -47,6 +49,7 @@ class _Found:
 
     claims: Claims | None = None
     renewal: Renewal | None = None
+    renewed_in: float = 0.0
 
 
 class Worker:
@@ -59,11 +62,12 @@ class Worker:
         self._news = asyncio.Event()
         self._next_due: datetime | None = None
         self._more = False
-        self._renew_at = 0.0
+        self._renew_at = self._mail_at = 0.0
         self._stopping = self._stopped = False
         self._task: asyncio.Task[None] | None = None
         self._deaf: asyncio.Future[None]
         self._taking: set[asyncio.Future[Claims]] = set()
+        self._unheld: set[str] = set()
         self._bells: list[Callable[[], None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -90,13 +94,32 @@ class Worker:
         if self._stopping:
             return
         self._stopping = True
-        for mover in self._movers.values():
-            mover.leave()
-        await self._wait_for_movers(self._around.settings.shutdown_timeout.total_seconds())
+        interrupted: asyncio.CancelledError | None = None
+        try:
+            for mover in self._movers.values():
+                mover.leave()
+            await self._wait_for_movers(self._around.settings.shutdown_timeout.total_seconds())
+        except asyncio.CancelledError as error:
+            interrupted = error  # whoever leaves is in a hurry
+        # To its end in any case: a worker that is left half stopped would keep the leases of its runs, and move none of them.
+        ending = asyncio.ensure_future(self._hand_back())
+        while not ending.done():
+            try:
+                await asyncio.wait([ending])
+            except asyncio.CancelledError as error:
+                interrupted = error
+        ending.result()
+        if interrupted is not None:
+            raise interrupted
+
+    async def _hand_back(self) -> None:
+        """Give all runs back, whatever they are at, and close the store."""
         for mover in list(self._movers.values()):
             logger.warning("run %r: its action did not end in time; the run is given back, to do it again", mover.run_id)
             mover.abandon()
         await self._wait_for_movers(_LAST_GRACE)
+        for mover in list(self._movers.values()):
+            mover.desert()
         self._stopped = True
         self._news.set()
         if self._task is not None:
@@ -117,7 +140,7 @@ class Worker:
         await around.writes.stop(_LAST_GRACE, around.store.close)
 
     async def _wait_for_movers(self, seconds: float) -> None:
-        ends = [mover.ended for mover in self._movers.values()]
+        ends = [mover.ended for mover in self._movers.values() if not mover.is_deserted]
         if ends:
             await asyncio.wait(ends, timeout=seconds)
 
@@ -198,7 +221,7 @@ class Worker:
         """Whether a run that was taken would go on by itself."""
         if claimed.status == WorkflowStatus.Paused:
             return False
-        state = orjson.loads(claimed.snapshot)["state"]
+        state = _document(claimed).get("state", {})
         wake_at = state.get("wake_at")
         due = wake_at is not None and datetime.fromisoformat(wake_at) <= self._around.clock()
         return due or state.get("status", WorkflowStatus.Resuming) == WorkflowStatus.Resuming
@@ -247,6 +270,8 @@ class Worker:
 
     async def _sleep(self) -> None:
         seconds = min(self._around.settings.poll.total_seconds(), max(0.0, self._renew_at - monotonic()))
+        if self._mail_at:
+            seconds = min(seconds, max(_SHORTEST, self._mail_at - monotonic()))
         if self._next_due is not None and self.has_room():
             # Not at once: what is due and was not claimed is in somebody else's hands at this moment.
             seconds = min(seconds, max(_SHORTEST, (self._next_due - self._around.clock()).total_seconds()))
@@ -260,11 +285,15 @@ class Worker:
         settings = self._around.settings
         room = self._room() if settings.worker and not self._stopping else 0
         leases: Mapping[str, int] | None = None
-        if self._movers:
-            renewing = monotonic() >= self._renew_at
-            leases = {run_id: mover.checkpoints.fence for run_id, mover in self._movers.items()} if renewing else {}
-        if monotonic() >= self._renew_at:
-            self._renew_at = monotonic() + settings.lease.total_seconds() / 3
+        now = monotonic()
+        if not self._movers:
+            self._mail_at = 0.0
+        elif now >= self._renew_at:
+            leases = {run_id: mover.checkpoints.fence for run_id, mover in self._movers.items()}
+        elif now >= self._mail_at:
+            leases = {}
+        if now >= self._renew_at:
+            self._renew_at = now + settings.lease.total_seconds() / 3
         if room <= 0 and leases is None:
             return
         # What comes to rest while this is under way says itself when it is due.
@@ -272,6 +301,7 @@ class Worker:
         found = await self._around.writes.call(self._look_at_store, room, leases)
         if found.renewal is not None:
             self._hear(found.renewal, leases or {})
+            self._mail_at = monotonic() + 9 * found.renewed_in if len(found.renewal.messages) > _MUCH_MAIL else 0.0
         if found.claims is not None:
             self._more = len(found.claims.runs) >= room
             upcoming = found.claims.next_due
@@ -282,16 +312,22 @@ class Worker:
 
     def _hear(self, renewal: Renewal, leases: Mapping[str, int]) -> None:
         """Leases that were lost, and messages for runs that are held."""
+        unheld: set[str] = set()
         for run_id in renewal.lost:
             mover = self._movers.get(run_id)
             if mover is not None and mover.checkpoints.fence == leases.get(run_id):
                 mover.lose()
         for message in renewal.messages:
             mover = self.held(message.run_id)
-            if mover is None:
-                self._news.set()  # it came to rest meanwhile, and is due by that
-            else:
+            if mover is not None:
                 mover.deliver(message)
+            else:
+                unheld.add(message.id)
+        if unheld - self._unheld:
+            # They came to rest meanwhile, and are due by that. Once a message: such a run may also be in the hands of nobody
+            # until its lease has run out, or in those of another worker of this name.
+            self._news.set()
+        self._unheld = unheld
 
     # --- in the writing thread ---
 
@@ -300,7 +336,9 @@ class Worker:
         store, settings = around.store, around.settings
         found = _Found()
         if leases is not None:
+            began = monotonic()
             found.renewal = store.renew(settings.worker_id, leases, settings.lease)
+            found.renewed_in = monotonic() - began
             around.clock.align(found.renewal.now)
         if room > 0:
             for queue in settings.queues:
@@ -361,5 +399,14 @@ def _ignore(_: Any) -> None:
 
 
 def _version_of(claimed: Claimed) -> int:
-    version: int = orjson.loads(claimed.snapshot)["version"]
+    version: int = _document(claimed).get("version", 0)
     return version
+
+
+def _document(claimed: Claimed) -> dict[str, Any]:
+    """The snapshot; empty if nobody can read it, which its mover says and does what follows from it."""
+    try:
+        document = orjson.loads(claimed.snapshot)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -14,9 +14,11 @@ from flowstmt import (
     Branch,
     Engine,
     For,
+    NotWaitingError,
     On,
     Parallel,
     RemoteError,
+    Retry,
     Return,
     S,
     StateError,
@@ -24,6 +26,7 @@ from flowstmt import (
     Step,
     Wait,
 )
+from flowstmt.stores.protocol import NewRun
 from tests.engine.databases import Database
 from tests.engine.running import SOON, run, until
 
@@ -101,9 +104,6 @@ class FailsBeforeItWaits:
         raise NotImplementedError
 
 
-ALL = [Careless, CarelessBeside, Counts, FailsBeforeItWaits]
-
-
 def engine_on(database: Database, **settings: Any) -> Engine:
     TRIED.clear()
     return Engine(database.store(), **{"workflows": ALL, "poll": timedelta(milliseconds=100), **settings})
@@ -168,3 +168,184 @@ def test_thousands_of_signals_are_taken_in_the_order_in_which_they_came(database
             assert await engine.result("c", SOON) == list(range(500))
 
     run(main())
+
+
+def test_a_call_that_meets_a_snapshot_which_nobody_can_read_is_told_so(database: Database) -> None:
+    async def main() -> None:
+        store = database.store()
+        async with Engine(store, ALL, worker=False) as engine:
+            for run_id, blob in (("c", b'"nothing"'), ("d", b'{"version":1}')):
+                await asyncio.to_thread(store.commit, [NewRun(run_id, "Careless", 1, blob, "")])
+                for _ in range(2):
+                    # Released, as there is no worker here: nobody is kept from looking at it.
+                    with pytest.raises((StateError, TimeoutError)):
+                        await engine.callback(run_id, "end", timeout=MS_300)
+                assert (await engine.get(run_id)).owner is None
+        async with engine_on(database) as engine:
+            for run_id in ("c", "d"):
+                assert "Paused" in repr(await engine.await_status(run_id, "Paused", SOON))
+
+    run(main())
+
+
+@dataclass
+class Stubborn:
+    """Does not let itself be cancelled."""
+
+    def definition(self) -> Statement:
+        return Step("go on", self.go_on)
+
+    async def go_on(self) -> None:
+        TRIED["stubborn"] += 1
+        while TRIED["end"] == 0:
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                TRIED["swallowed"] += 1
+
+
+def test_a_run_whose_action_swallows_its_cancellation_is_handed_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowstmt.engine.worker._LAST_GRACE", 0.2)
+
+    async def main() -> None:
+        async with engine_on(database, shutdown_timeout=timedelta(0)) as engine:
+            await engine.start(Stubborn(), run_id="s")
+            await until(lambda: _tried("stubborn"), "the action began")
+        assert TRIED["swallowed"] == 1
+        async with Engine(database.store(), ALL, worker=False) as looker:
+            assert (await looker.get("s")).owner is None
+        TRIED["end"] = 1
+        async with Engine(database.store(), ALL) as engine:
+            await engine.result("s", SOON)
+        assert TRIED["stubborn"] == 2
+
+    run(main())
+
+
+async def _tried(name: str) -> bool:
+    return TRIED[name] > 0
+
+
+def test_an_engine_that_is_left_in_a_hurry_gives_its_runs_back(database: Database) -> None:
+    async def main() -> None:
+        engine = engine_on(database, shutdown_timeout=timedelta(minutes=1))
+        await engine.__aenter__()
+        await engine.start(Endless(), run_id="e")
+        await until(lambda: _tried("endless"), "the action began")
+        before = asyncio.all_tasks()
+        leaving = asyncio.ensure_future(engine.__aexit__(None, None, None))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert asyncio.all_tasks() <= {asyncio.current_task()}, before
+        async with Engine(database.store(), ALL, worker=False) as looker:
+            assert (await looker.get("e")).owner is None
+
+    run(main())
+
+
+@dataclass
+class Endless:
+    def definition(self) -> Statement:
+        return Step("last", self.last)
+
+    async def last(self) -> None:
+        TRIED["endless"] += 1
+        await asyncio.sleep(3600)
+
+
+def test_messages_do_not_use_up_the_attempts_of_a_run_that_waits_for_its_next_try(database: Database) -> None:
+    async def main() -> None:
+        retry = Retry(max_attempts=3, initial=timedelta(minutes=1))
+        async with engine_on(database, retry=retry) as engine:
+            await engine.start(FailsBeforeItWaits("f"), run_id="f")
+            await until(lambda: _was_set_back(engine, 1), "the run failed")
+            for number in range(5):
+                await engine.signal("f", "number", number)
+                with pytest.raises(NotWaitingError):
+                    await engine.callback("f", "number", number, timeout=SOON)
+            assert TRIED["f"] == 1
+            await until(lambda: _was_set_back(engine, 1), "it waits again")
+            await engine.retry("f", timeout=SOON)
+            await until(_tried_twice, "somebody said so")
+            await until(lambda: _was_set_back(engine, 1), "the count began anew")
+
+    async def _was_set_back(engine: Engine, attempts: int) -> bool:
+        found = await engine.get("f")
+        return (found.attempts, found.owner) == (attempts, None) and found.error is not None
+
+    async def _tried_twice() -> bool:
+        return TRIED["f"] == 2
+
+    run(main())
+
+
+def test_a_run_that_was_paused_let_go_on_and_fails_is_tried_again(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database, retry=Retry(max_attempts=3, initial=timedelta(milliseconds=1))) as engine:
+            await engine.start(Careful(), run_id="c")
+            await engine.await_status("c", "Waiting", SOON)
+            await engine.pause("c", timeout=SOON)
+            await engine.set_data("c", {"ready": True}, timeout=SOON)
+            await engine.signal("c", "go")
+            await engine.unpause("c", timeout=SOON)
+            await engine.result("c", SOON)
+        assert TRIED["careful"] == 2
+
+    run(main())
+
+
+@dataclass
+class Careful:
+    """Fails once."""
+
+    ready: bool = False
+
+    def definition(self) -> Statement:
+        return S(Wait("w", On("go")), Step("fail", self.fail))
+
+    def fail(self) -> None:
+        TRIED["careful"] += 1
+        if TRIED["careful"] < 2:
+            raise OSError("the disk is on fire")
+
+
+def test_a_step_that_fails_right_after_the_pause_is_tried_again(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database, retry=Retry(max_attempts=5, initial=timedelta(milliseconds=1))) as engine:
+            await engine.start(Paused(), run_id="p")
+            await until(lambda: _tried("began"), "the first step began")
+            pausing = asyncio.ensure_future(engine.pause("p", timeout=SOON))
+            await asyncio.sleep(0)
+            TRIED["end"] = 1
+            await pausing
+            await engine.await_status("p", "Paused", SOON)
+            await engine.unpause("p", timeout=SOON)
+            await engine.result("p", SOON)
+        assert TRIED["paused"] == 3
+
+    run(main())
+
+
+@dataclass
+class Paused:
+    """Can be paused in its first step; its second one fails twice."""
+
+    def definition(self) -> Statement:
+        return S(Step("first", self.first), Step("second", self.second))
+
+    async def first(self) -> None:
+        TRIED["began"] += 1
+        while TRIED["end"] == 0:  # noqa: ASYNC110 opened by the test
+            await asyncio.sleep(0.01)
+
+    async def second(self) -> None:
+        TRIED["paused"] += 1
+        if TRIED["paused"] < 3:
+            raise OSError("the disk is on fire")
+
+
+ALL = [Careless, CarelessBeside, Counts, FailsBeforeItWaits, Stubborn, Endless, Careful, Paused]
