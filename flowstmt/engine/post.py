@@ -273,8 +273,8 @@ class Post:
         for kind, alike in list(self.kept.items()):
             if kind not in seen and (names is None or kind[0] in names) and alike[0].tried != revision:
                 found.append(self._unkept(kind, alike))
-        # Before what has come since.
-        self.new.extendleft(reversed(found))
+        if found:  # each goes to its place among those that came before it, and since
+            self.new = deque(sorted((*found, *self.new), key=attrgetter("number")))
         self.send_postman()
         return bool(found)
 

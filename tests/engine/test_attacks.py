@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from flowstmt import (
@@ -348,4 +349,41 @@ class Paused:
             raise OSError("the disk is on fire")
 
 
-ALL = [Careless, CarelessBeside, Counts, FailsBeforeItWaits, Stubborn, Endless, Careful, Paused]
+@dataclass
+class Numbers:
+    """Takes signals beside a step that keeps the run busy, and callbacks too."""
+
+    got: list[int] = field(default_factory=list)
+
+    def definition(self) -> Statement:
+        waits = For("each", lambda: len(self.got) < 20, Wait("number", On("number", self.take), On("other", self.take)))
+        works = For("steps", lambda: TRIED["end"] == 0, Step("work", self.work, concurrent=True))
+        return S(Parallel("both", Branch("waits", waits), Branch("works", works)), Return(self.got))
+
+    async def take(self, number: int) -> None:
+        await asyncio.sleep(0)
+        self.got.append(number)
+
+    async def work(self) -> None:
+        await asyncio.sleep(0.001)
+
+
+def test_signals_that_are_sent_by_turns_through_two_engines_keep_their_order(shared_database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(shared_database) as one, Engine(shared_database.store(), ALL, worker=False) as other:
+            await one.start(Numbers(), run_id="n")
+            for number in range(20):
+                await (one, other)[number % 2].signal("n", "number", number)
+            await until(lambda: _has(one, 20), "all of them were taken")
+            TRIED["end"] = 1
+            assert await one.result("n", SOON) == list(range(20))
+
+    async def _has(engine: Engine, count: int) -> bool:
+        snapshot = (await engine.get("n")).snapshot
+        assert snapshot is not None
+        return len(orjson.loads(snapshot)["data"]["got"]) == count
+
+    run(main())
+
+
+ALL = [Careless, CarelessBeside, Counts, FailsBeforeItWaits, Stubborn, Endless, Careful, Paused, Numbers]
