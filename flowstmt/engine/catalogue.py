@@ -16,12 +16,16 @@ class Catalogue:
     """Classes by name. Raises ``DefinitionError`` if one can't be used, so that no run finds out."""
 
     def __init__(self, workflows: Iterable[type[Any]] | Mapping[str, type[Any]]) -> None:
+        if isinstance(workflows, type):
+            raise DefinitionError(f"Engine: workflows= takes a list of classes: workflows=[{workflows.__name__}]")
         named = workflows.items() if isinstance(workflows, Mapping) else [(None, each) for each in workflows]
         self._classes: dict[str, type[Any]] = {}
         self._names: dict[type[Any], str] = {}
         for given, cls in named:
             if not isinstance(cls, type):
                 raise DefinitionError(f"Engine: workflows are classes, not {a_kind_of(cls)}")
+            if not callable(getattr(cls, "definition", None)):
+                raise DefinitionError(f"Engine: the class {cls.__name__} is no workflow: it has no method `definition`")
             name = cls.__name__ if given is None else given
             other = self._classes.get(name)
             if other is not None and other is not cls:

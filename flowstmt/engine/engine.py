@@ -111,6 +111,8 @@ class Engine:
         clock: Any = None,
     ) -> None:
         self._store = store
+        if not callable(getattr(store, "commit", None)):
+            raise StateError(f"Engine: store must be a store, as SQLiteStore(...) is one, not {quoted(store)}")
         self._catalogue = Catalogue(workflows)
         self._queues = queues_by_name(queues)
         self._settings = Settings(

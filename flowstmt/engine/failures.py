@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flowstmt.core.policies import Retry
-from flowstmt.core.state import ErrorInfo
+from flowstmt.core.state import MAIN, ErrorInfo
 from flowstmt.engine.invoking import UnsavedError
-from flowstmt.errors import DefinitionError, StateError, StepError, message_of, said
+from flowstmt.errors import DefinitionError, StateError, StepError, message_of, quoted, said
 
 __all__ = ["Failure", "NewerRunError", "failure_of", "log_failure"]
 
@@ -61,12 +61,16 @@ def failure_of(error: BaseException, attempts: int, retry: Retry, run_id: str, c
 
 def log_failure(run_id: str, error: BaseException, failure: Failure) -> None:
     """Say it once: with its traceback, and what happens next."""
+    # Not a StepError around it: what that advises is for who calls the drivers, and its traceback is none of the user's code.
+    cause, step = _cause(error)
+    thread = error.thread_id if isinstance(error, StepError) else MAIN
+    at = (f" at {quoted(step)}" if step else "") + (f" in thread {quoted(thread)}" if thread != MAIN else "")
     if failure.retry_at is None:
-        line = "run %r is Paused after %s: %s. Mend the cause, then let it go on with engine.retry"
-        logger.error(line, run_id, _times(failure.attempts), said(error), exc_info=error)
+        line = "run %r is Paused%s after %s: %s. Mend the cause, then let it go on with engine.retry"
+        logger.error(line, run_id, at, _times(failure.attempts), said(cause), exc_info=cause)
     else:
-        line = "run %r could not be moved (%s): %s. It is tried again at %s"
-        logger.warning(line, run_id, _times(failure.attempts), said(error), failure.retry_at, exc_info=error)
+        line = "run %r could not be moved%s (%s): %s. It is tried again at %s"
+        logger.warning(line, run_id, at, _times(failure.attempts), said(cause), failure.retry_at, exc_info=cause)
 
 
 def _times(attempts: int) -> str:

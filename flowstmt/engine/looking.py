@@ -9,6 +9,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
+from flowstmt.core.children import CHILD_ENDED
 from flowstmt.core.state import OVER, WorkflowStatus, aware
 from flowstmt.describe.legality import legal
 from flowstmt.describe.possibilities import Legal
@@ -194,5 +195,10 @@ def _how_it_is(row: StoredRun | None) -> str:
     at = f" at {row.position!r}" if row.position else ""
     if row.owner is not None:
         return f"the run is {row.status}: worker {row.owner!r} moves it"
-    due = "a callback or a signal would help" if row.wake_at is None else f"it is due at {row.wake_at.isoformat()}"
+    if row.snapshot is not None and f'"{CHILD_ENDED.name}"'.encode() in row.snapshot:
+        due = f"it waits for a child run: list(parent={row.run_id!r}) tells how that is"
+    elif row.wake_at is None:
+        due = "a callback or a signal would help"
+    else:
+        due = f"it is due at {row.wake_at.isoformat()}"
     return f"the run is {row.status}{at}; {due}"

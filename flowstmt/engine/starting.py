@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import chain
 from typing import Any
 from uuid import uuid4
 
@@ -96,8 +97,11 @@ def settled(run: NewRun, started: Started) -> StoredRun | None:
 def _labels(labels: Any, run: str) -> dict[str, str]:
     if labels is None:
         return {}
-    if not isinstance(labels, Mapping) or not all(isinstance(part, str) for pair in labels.items() for part in pair):
+    if not isinstance(labels, Mapping):
         raise StateError(f"{run}: labels must be names and values, all of them texts, not {a_kind_of(labels)}")
+    for part in chain.from_iterable(labels.items()):
+        if not isinstance(part, str):
+            raise StateError(f"{run}: labels must be names and values, all of them texts; {quoted(part)} is none")
     return dict(labels)
 
 

@@ -370,3 +370,14 @@ def test_thousands_of_children_of_one_run(database: Database) -> None:
             assert {child.status for child in children} == {"Finished"}
 
     run(main())
+
+
+def test_a_result_that_does_not_come_in_time_says_that_a_child_is_waited_for(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database, workflows=[Order, Invoice]) as engine:
+            await engine.start(Order(Invoice(waits=True)), run_id="order-1")
+            await engine.await_status("order-1", "Waiting", SOON)
+            with pytest.raises(TimeoutError, match=r"at 'invoice'; it waits for a child run: list\(parent='order-1'\) tells"):
+                await engine.result("order-1", timedelta(seconds=0.1))
+
+    run(main())

@@ -302,3 +302,33 @@ def test_a_run_that_newer_code_has_moved_is_left_to_that(database: Database) -> 
             await engine.result("fine", SOON)
 
     run(main())
+
+
+@dataclass
+class FailsBeside(Fails):
+    """In a thread of its own."""
+
+    def definition(self) -> Statement:
+        return S(Go("other", Step("fail", self.fail)), Join("all", "other"))
+
+
+def test_the_log_names_step_and_thread_and_gives_no_advice_for_the_drivers(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        twice = Retry(max_attempts=2, initial=timedelta(milliseconds=1))
+        async with engine_on(database.store(), retry=twice, workflows=[Fails, FailsBeside]) as engine:
+            for workflow, run_id in ((Fails("one"), "f-1"), (FailsBeside("two"), "f-2")):
+                await engine.start(workflow, run_id=run_id)
+                await engine.await_status(run_id, "Paused", SOON)
+
+    with caplog.at_level(logging.WARNING, "flowstmt.engine"):
+        run(main())
+    records = [record for record in caplog.records if record.name == "flowstmt.engine"]
+    assert [record.getMessage().partition(". ")[0] for record in records] == [
+        "run 'f-1' could not be moved at 'fail' (1 failure): OSError: the disk is on fire",
+        "run 'f-1' is Paused at 'fail' after 2 failures: OSError: the disk is on fire",
+        "run 'f-2' could not be moved at 'fail' in thread 'other' (1 failure): OSError: the disk is on fire",
+        "run 'f-2' is Paused at 'fail' in thread 'other' after 2 failures: OSError: the disk is on fire",
+    ]
+    assert all(record.exc_info is not None and record.exc_info[0] is OSError for record in records)

@@ -93,6 +93,9 @@ def test_an_engine_is_entered_once_at_a_time() -> None:
     ("settings", "error", "message"),
     [
         ({"workflows": [Order()]}, DefinitionError, "workflows are classes, not an Order"),
+        ({"workflows": Order}, DefinitionError, r"takes a list of classes: workflows=\[Order\]"),
+        ({"workflows": [dict]}, DefinitionError, "the class dict is no workflow: it has no method `definition`"),
+        ({"store": "runs.db"}, StateError, r"store must be a store, as SQLiteStore\(\.\.\.\) is one, not 'runs.db'"),
         ({"concurrency": 0}, StateError, "concurrency must be a whole number from 1"),
         ({"step_concurrency": "many"}, StateError, "step_concurrency must be a whole number from 1"),
         ({"lease": timedelta(0)}, StateError, "lease must be a timedelta above 0"),
@@ -107,7 +110,7 @@ def test_an_engine_is_entered_once_at_a_time() -> None:
 @pytest.mark.parametrize("cls", [Engine, SyncEngine])
 def test_settings_that_can_not_be_used(cls, settings, error, message: str) -> None:
     with pytest.raises(error, match=message):
-        cls(MemoryStore(), **{"workflows": ALL, **settings})
+        cls(**{"store": MemoryStore(), "workflows": ALL, **settings})
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ class TestRefused:
         [
             ({"run_id": ""}, "run_id must be a text that is not empty"),
             ({"run_id": 7}, "run_id must be a text that is not empty, not 7"),
-            ({"labels": {"n": 1}}, "labels must be names and values, all of them texts"),
+            ({"labels": {"n": 1}}, "labels must be names and values, all of them texts; 1 is none"),
             ({"labels": ["a"]}, "labels must be names and values"),
             ({"single_flight": ""}, "single_flight must be a text that is not empty"),
             ({"start_at": datetime(2030, 1, 1)}, "start_at must be an aware datetime"),
