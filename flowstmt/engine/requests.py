@@ -131,6 +131,11 @@ class Requests:
             if attempt.mover is None:
                 attempt.row = await self.row(ask.run_id)
                 _refuse_closed(ask, attempt.row)
+                if ask.kind is MessageKind.callback and await self._is_to_begin(attempt.row):
+                    # To take it would begin it, past its queue or before its time.
+                    pause = min(max(2 * pause, _FIRST_LOOK), self._poll)
+                    await asyncio.sleep(pause)
+                    continue
                 if self.knows(attempt.row):
                     attempt.mover = await self._worker.take(ask.run_id)
                 if attempt.mover is None:
@@ -172,6 +177,15 @@ class Requests:
         finally:
             self._awaited.pop(message.id, None)
 
+    async def _is_to_begin(self, row: StoredRun) -> bool:
+        """Whether a run has not begun, and is not to begin yet."""
+        if row.revision > 0 or row.attempts > 0 or row.owner is not None:
+            return False
+        if row.wake_at is None:
+            return row.queue is not None
+        now: datetime = await self._reader.call(self._store.now)
+        return row.wake_at > now
+
     async def _is_free(self, run_id: str) -> bool:
         row = await self.row(run_id)
         if row.owner is None:
@@ -201,6 +215,11 @@ class Requests:
         row, message = attempt.row, attempt.message
         if attempt.mover is not None:
             raise _too_late(ask, "The run is moved by this process, and has been busy", may_be=True)
+        if row is not None and message is None and row.revision == 0 and row.owner is None:
+            begins = f"stands in queue {row.queue!r}" if row.wake_at is None else f"is to begin at {row.wake_at.isoformat()}"
+            raise TimeoutError(
+                f"run {ask.run_id!r}: {ask.what} was not taken in time: the run {begins}. A signal would be kept until then"
+            )
         if row is None or message is None:
             raise _too_late(ask, "The database has not answered", may_be=False)
         try:

@@ -451,7 +451,8 @@ class MemoryStore:
         self._mail[message.id] = run.messages[message.id] = mail
         if message.key is not None:
             run.keys.add(message.key)
-        if run.owner is None and run.status != WorkflowStatus.Paused and run.placed is not False and not is_due(run, now):
+        may_begin = run.placed is not False and (run.revision > 0 or run.start_at <= now)
+        if run.owner is None and run.status != WorkflowStatus.Paused and may_begin and not is_due(run, now):
             self._set_due(run, now)
         self._bell.ring()
         return Posted.posted

@@ -92,8 +92,9 @@ class NewRun:
     """Start a run, unless there is one of this id. Answered with ``Started``.
 
     With a ``worker`` it is born with that worker's lease, fence 1; otherwise it is due at ``start_at`` (None: at once), or, in
-    a queue, once ``admit`` lets it in, which is not before ``start_at`` either. ``digest`` tells whether two starts mean the
-    same run. While the run is not over, no other of the same workflow and ``single_flight`` key can be started.
+    a queue, once ``admit`` lets it in, which is not before ``start_at`` either. Messages that come before do not wake it.
+    ``digest`` tells whether two starts mean the same run. While the run is not over, no other of the same workflow and
+    ``single_flight`` key can be started.
     """
 
     run_id: str

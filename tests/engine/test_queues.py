@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from flowstmt import Queue, Return, S, StateError, Statement, Step
+from flowstmt import On, Queue, Return, S, StateError, Statement, Step, Wait
 from tests.engine.databases import Database
 from tests.engine.running import SOON, engine_on, run
 
@@ -47,6 +47,30 @@ class Mail:
         cls.now.clear()
         cls.most.clear()
         cls.order.clear()
+
+
+@dataclass
+class Answered:
+    def definition(self) -> Statement:
+        return S(Wait("answer", On("answered")), Return("done"))
+
+
+def test_a_callback_does_not_begin_a_run_that_stands_in_its_queue(database: Database) -> None:
+    async def main() -> None:
+        queues = [Queue("one", concurrency=1)]
+        async with engine_on(database, workflows=[Answered], queues=queues) as engine:
+            await engine.start(Answered(), run_id="a-1", queue="one")
+            await engine.await_status("a-1", "Waiting", SOON)
+            await engine.start(Answered(), run_id="a-2", queue="one")
+            with pytest.raises(TimeoutError, match="'answered' was not taken in time: the run stands in queue 'one'"):
+                await engine.callback("a-2", "answered", timeout=timedelta(seconds=0.2))
+            assert (await engine.get("a-2")).revision == 0
+            later = asyncio.create_task(engine.callback("a-2", "answered", timeout=SOON))
+            await engine.callback("a-1", "answered")
+            await later
+            assert await engine.result("a-2", SOON) == "done"
+
+    run(main())
 
 
 def test_no_more_runs_are_under_way_than_all_engines_together_may(database: Database) -> None:

@@ -167,6 +167,25 @@ def test_a_run_may_begin_later(database: Database) -> None:
     run(main())
 
 
+def test_what_is_handed_to_a_run_before_it_begins_does_not_begin_it(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database) as engine:
+            at = datetime.now(UTC) + timedelta(hours=1)
+            await engine.start(Order(), run_id="o-1", start_at=at)
+            with pytest.raises(TimeoutError, match=r"the run is to begin at .*\. A signal would be kept until then"):
+                await engine.callback("o-1", PAID, 5, timeout=timedelta(seconds=0.1))
+            assert await engine.signal("o-1", PAID, 5)
+            await engine.start(Order(), run_id="o-2", start_at=datetime.now(UTC) + timedelta(seconds=0.3))
+            assert await engine.signal("o-2", PAID, 7)
+            assert await engine.result("o-2", SOON) == 7
+            found = await engine.get("o-1")
+            assert found.revision == 0
+            assert found.wake_at is not None
+            assert abs(found.wake_at - at) < timedelta(milliseconds=1)
+
+    run(main())
+
+
 def test_a_start_that_is_cut_off_leaves_no_run_that_nobody_moves(database: Database) -> None:
     async def main() -> None:
         async with engine_on(database) as engine:

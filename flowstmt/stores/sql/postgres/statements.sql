@@ -195,7 +195,7 @@ WHERE run_id IN (
             SELECT FROM {schema}.inbox WHERE inbox.run_id = runs.run_id AND inbox.status = 'new'
         )
         AND runs.owner IS NULL AND runs.status <> 'Paused' AND (runs.due_at IS NULL OR runs.due_at > now())
-        AND runs.place IS DISTINCT FROM 0
+        AND runs.place IS DISTINCT FROM 0 AND (runs.revision > 0 OR runs.start_at IS NULL OR runs.start_at <= now())
     FOR UPDATE SKIP LOCKED
 )
 

@@ -85,9 +85,10 @@ SELECT EXISTS (SELECT 1 FROM {prefix}inbox WHERE id = ?1) OR EXISTS (SELECT 1 FR
 FROM {prefix}runs WHERE run_id = ?2
 
 -- name: knock
--- A run that nobody owns is due at once when it has a new message, unless it is Paused or waits in a queue.
+-- A run that nobody owns is due at once when it has a new message, unless it is Paused, waits in a queue, or is to begin later.
 UPDATE {prefix}runs SET due_at = ?1
 WHERE run_id = ?2 AND owner IS NULL AND status <> 'Paused' AND place IS NOT 0 AND (due_at IS NULL OR due_at > ?1)
+    AND (revision > 0 OR start_at <= ?1)
 
 -- name: take
 UPDATE {prefix}inbox SET status = ?1, answer = ?2, body = CASE WHEN ?1 IN ('new', 'kept') THEN body END
