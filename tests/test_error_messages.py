@@ -17,6 +17,7 @@ from tests.blocks import sources
 from tests.messages.foreign import FOREIGN, in_the_words_of_the_page
 from tests.messages.page import PAGE, Found, page, provoked
 from tests.messages.sites import places, texts
+from tests.postgres import Postgres
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "errors.md"
@@ -28,10 +29,10 @@ _found: list[Found] = []
 
 
 @pytest.fixture
-def found() -> list[Found]:
+def found(postgres: Postgres) -> list[Found]:
     """What every row says: provoked once, inside a test, where the suite watches what flowstmt does."""
     if not _found:
-        _found.extend(provoked())
+        _found.extend(provoked(postgres))
     return _found
 
 

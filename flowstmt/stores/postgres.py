@@ -21,10 +21,10 @@ except ModuleNotFoundError as error:
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from flowstmt.errors import ConflictError, NotFoundError, StoreError, said
+from flowstmt.errors import ConflictError, NotFoundError, StoreError
 from flowstmt.stores.named_sql import load_migrations, load_statements, prefix_checked
 from flowstmt.stores.postgres_batches import Batches
-from flowstmt.stores.postgres_connections import Connection, Link, Statements, unavailable
+from flowstmt.stores.postgres_connections import Connection, Link, Statements, told, unavailable
 from flowstmt.stores.postgres_joining import Joining
 from flowstmt.stores.postgres_listening import Listener
 from flowstmt.stores.postgres_queues import admit
@@ -108,6 +108,7 @@ class PostgresStore:
         return f"PostgresStore({self._where!r}, schema={self.schema!r})"
 
     def _connected(self) -> Connection:
+        connection = None
         try:
             connection = psycopg.connect(
                 self._dsn,
@@ -117,10 +118,12 @@ class PostgresStore:
                 application_name="flowstmt",
             )
             self._sql.execute(connection, "prepare_session", self._session)
-        except psycopg.OperationalError as error:
-            raise unavailable(error, self._where) from error
         except psycopg.Error as error:
-            raise StoreError(f"PostgreSQL ({self._where}) can't be connected to: {said(error)}") from error
+            if connection is not None:
+                connection.close()
+            if isinstance(error, psycopg.OperationalError):
+                raise unavailable(error, self._where) from error
+            raise StoreError(f"PostgreSQL ({self._where}) can't be connected to: {told(error)}") from error
         return connection
 
     def _listening(self) -> Connection:

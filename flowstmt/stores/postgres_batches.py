@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import psycopg
 from psycopg.rows import tuple_row
 
-from flowstmt.errors import StoreError, said
-from flowstmt.stores.postgres_connections import CONTENT, Connection, Statements, is_about_content, result_of
+from flowstmt.errors import StoreError
+from flowstmt.stores.postgres_connections import CONTENT, Connection, Statements, is_about_content, result_of, told
 from flowstmt.stores.postgres_writes import Call, Result, Steps, Writes, extras, is_news, target, was_saved
 from flowstmt.stores.protocol import Outcome, Save, Withdrawal, Write
 
@@ -185,11 +185,11 @@ def _refused(write: Write, error: BaseException) -> StoreError:
     what = f"the {type(write).__name__} {subject}"
     if retry:
         refusal = StoreError(
-            f"{what} was not written: somebody else's open transaction is in its way ({said(error)}); keep those short. It may "
+            f"{what} was not written: somebody else's open transaction is in its way ({told(error)}); keep those short. It may "
             "be made again",
             retry=True,
         )
     else:
-        refusal = StoreError(f"{what} can't be written: {said(error)}")
+        refusal = StoreError(f"{what} can't be written: {told(error)}")
     refusal.__cause__ = error
     return refusal

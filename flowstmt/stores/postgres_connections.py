@@ -15,7 +15,7 @@ from psycopg.rows import tuple_row
 from flowstmt.errors import StoreError, said
 from flowstmt.stores.postgres_writes import Result
 
-__all__ = ["CONTENT", "Connection", "Link", "Statements", "is_about_content", "unavailable"]
+__all__ = ["CONTENT", "Connection", "Link", "Statements", "is_about_content", "told", "unavailable"]
 
 _log = logging.getLogger("flowstmt.stores.postgres")
 
@@ -40,9 +40,15 @@ def is_about_content(error: BaseException) -> bool:
     return not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
 
 
+def told(error: BaseException) -> str:
+    """An error in one line; of the server's the message alone, and not where in our SQL it was."""
+    message = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return said(error) if message is None else f"{type(error).__name__}: {message}"
+
+
 def unavailable(error: psycopg.Error, where: str) -> StoreError:
     """The database can't be used just now, and the same call may be made again."""
-    return StoreError(f"PostgreSQL ({where}) can't be used just now: {said(error)}", retry=True)
+    return StoreError(f"PostgreSQL ({where}) can't be used just now: {told(error)}", retry=True)
 
 
 class Statements:
@@ -95,7 +101,7 @@ class Link:
             except psycopg.Error as error:
                 self._mend()
                 if is_about_content(error):
-                    raise StoreError(f"PostgreSQL ({self._where}) refused what was asked: {said(error)}") from error
+                    raise StoreError(f"PostgreSQL ({self._where}) refused what was asked: {told(error)}") from error
                 raise unavailable(error, self._where) from error
             except BaseException:
                 self._mend()

@@ -124,4 +124,4 @@ def _see_that_it_is_open(connection: psycopg.Connection[Any] | psycopg.AsyncConn
 
 def _unfit(connection: object) -> StoreError:
     kind = type(connection)
-    return StoreError(f"a {kind.__module__}.{kind.__qualname__} can't be joined: {_TAKES}")
+    return StoreError(f"{kind.__module__}.{kind.__qualname__} is no connection that can be joined: {_TAKES}")

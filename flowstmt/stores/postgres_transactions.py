@@ -10,9 +10,9 @@ from threading import BoundedSemaphore, Lock
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from flowstmt.errors import StoreError, said
+from flowstmt.errors import StoreError
 from flowstmt.stores.postgres_batches import Batches
-from flowstmt.stores.postgres_connections import Connection, Statements, unavailable
+from flowstmt.stores.postgres_connections import Connection, Statements, told, unavailable
 from flowstmt.stores.postgres_writes import Writes, is_news, was_saved
 from flowstmt.stores.protocol import Save
 
@@ -59,7 +59,7 @@ class Transactions:
                     raise
                 raise StoreError(
                     f"PostgreSQL ({self.where}) can't be used just now: the connection was lost inside of a step "
-                    f"({said(error)}). Nothing of the step was saved",
+                    f"({told(error)}). Nothing of the step was saved",
                     retry=True,
                 ) from error
             finally:
@@ -141,13 +141,13 @@ class PostgresTransaction:
         except psycopg.Error as error:
             if not connection.closed:
                 raise StoreError(
-                    f"run {save.run_id!r}: its step can't be committed: {said(error)}. Nothing that it wrote is there"
+                    f"run {save.run_id!r}: its step can't be committed: {told(error)}. Nothing that it wrote is there"
                 ) from error
             if shared.saved(save):
-                _log.warning("run %r: the connection was lost after its step was committed: %s", save.run_id, said(error))
+                _log.warning("run %r: the connection was lost after its step was committed: %s", save.run_id, told(error))
                 return True
             raise StoreError(
-                f"run {save.run_id!r}: the connection was lost before its step was committed ({said(error)}): nothing that the "
+                f"run {save.run_id!r}: the connection was lost before its step was committed ({told(error)}): nothing that the "
                 "step wrote is there, and it has to run again"
             ) from error
         return True
@@ -161,5 +161,5 @@ class PostgresTransaction:
         try:
             self._block.__exit__(psycopg.Rollback, undo, None)
         except psycopg.Error as error:
-            _log.warning("the connection of a step was lost: %s", said(error))
+            _log.warning("the connection of a step was lost: %s", told(error))
             self._connection.close()

@@ -56,7 +56,7 @@ _ADVICE = {
     sqlite3.SQLITE_CORRUPT: "the file is damaged: restore a backup",
     sqlite3.SQLITE_FULL: "make room on the disk",
     sqlite3.SQLITE_IOERR: "see what the system's log says of the disk",
-    sqlite3.SQLITE_NOTADB: "the file is not a database of SQLite",
+    sqlite3.SQLITE_NOTADB: "see whether this is the path that was meant",
     sqlite3.SQLITE_READONLY: "the file, or its folder, may not be written to",
 }
 
@@ -148,6 +148,11 @@ def translated(path: str) -> Iterator[None]:
         raise StoreError(
             f"the database {path} can't be used: {said(error)}" + (f"; {advice}" if advice else ""), retry=code in _PASSING
         ) from error
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether somebody else writes, or has written since a transaction began to read."""
+    return isinstance(error, sqlite3.Error) and _code(error) == sqlite3.SQLITE_BUSY
 
 
 def is_of_the_disk(error: sqlite3.Error) -> bool:

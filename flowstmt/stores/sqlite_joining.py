@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowstmt.errors import StoreError, said
 from flowstmt.stores.protocol import Message, NewRun, Outcome, Write
-from flowstmt.stores.sqlite_connections import CONTENT, same_file
+from flowstmt.stores.sqlite_connections import CONTENT, is_busy, same_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,10 +62,8 @@ def _on_driver(driver: Any, dbapi: Any, statements: Writes, writes: Sequence[Wri
             cursor.execute("RELEASE flowstmt_join")
             return outcomes
     except (sqlite3.Error, *CONTENT) as error:
-        raise StoreError(
-            f"nothing was written into your transaction: {said(error)}; if the database is locked, begin with BEGIN IMMEDIATE, "
-            "or roll back and do all of it again"
-        ) from error
+        advice = ". Begin it with BEGIN IMMEDIATE; this one has to be rolled back" if is_busy(error) else ""
+        raise StoreError(f"nothing was written into your transaction: {said(error)}{advice}") from error
     finally:
         cursor.close()
 

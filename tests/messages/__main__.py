@@ -1,5 +1,7 @@
 """Write the page anew: ``make messages``."""
 
 from tests.messages.page import PAGE, page, provoked
+from tests.postgres import server
 
-PAGE.write_text(page(provoked()), encoding="utf-8")
+with server() as postgres:
+    PAGE.write_text(page(provoked(postgres)), encoding="utf-8")

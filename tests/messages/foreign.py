@@ -19,7 +19,7 @@ import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-__all__ = ["FOREIGN", "in_the_words_of_the_page"]
+__all__ = ["FOREIGN", "call_it", "in_the_words_of_the_page"]
 
 
 class Client:
@@ -91,4 +91,14 @@ def in_the_words_of_the_page(text: str, foreign: Mapping[str, Callable[[], Any]]
     """A message, with what is not ours in it as the page has it."""
     for words, provoke in foreign.items():
         text = text.replace(_now(provoke), words)
+    for place, name in _PLACES.items():
+        text = text.replace(place, name)
     return text
+
+
+_PLACES: dict[str, str] = {}
+
+
+def call_it(place: str, name: str) -> None:
+    """What a row has made, a temporary folder say, is called by another name on the page."""
+    _PLACES[place] = name

@@ -17,11 +17,14 @@ from tests.messages import (
     engines,
     failing,
     linting,
+    postgres_stores,
     runs,
     step_options,
+    stores,
     testing,
 )
 from tests.messages.rows import Provoked, Table, provoke
+from tests.postgres import Postgres
 
 PAGE = Path(__file__).with_name("messages.txt")
 
@@ -39,6 +42,8 @@ TABLES: list[Table] = [
     *linting.TABLES,
     *engines.TABLES,
     *commanding.TABLES,
+    *stores.TABLES,
+    *postgres_stores.TABLES,
     *testing.TABLES,
 ]
 
@@ -58,8 +63,9 @@ class Found:
     what: Provoked
 
 
-def provoked() -> list[Found]:
-    """What every row says."""
+def provoked(postgres: Postgres) -> list[Found]:
+    """What every row says. Some need a server of PostgreSQL."""
+    postgres_stores.use(postgres)
     return [Found(table, row.title, provoke(row)) for table in TABLES for row in table.rows]
 
 
