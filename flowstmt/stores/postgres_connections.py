@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
+from psycopg.transaction import OutOfOrderTransactionNesting
 
 from flowstmt.errors import StoreError, said
 from flowstmt.stores.postgres_writes import Result
@@ -42,6 +43,8 @@ def is_about_content(error: BaseException) -> bool:
 
 def told(error: BaseException) -> str:
     """An error in one line; of the server's the message alone, and not where in our SQL it was."""
+    if isinstance(error, OutOfOrderTransactionNesting):
+        return "the action has left a block of `connection.transaction()` open"
     message = error.diag.message_primary if isinstance(error, psycopg.Error) else None
     return said(error) if message is None else f"{type(error).__name__}: {message}"
 

@@ -161,5 +161,6 @@ class PostgresTransaction:
         try:
             self._block.__exit__(psycopg.Rollback, undo, None)
         except psycopg.Error as error:
-            _log.warning("the connection of a step was lost: %s", told(error))
+            where = self._transactions.where
+            _log.warning("the connection of a step to PostgreSQL (%s) is closed, as it can't roll back: %s", where, told(error))
             self._connection.close()

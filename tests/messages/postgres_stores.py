@@ -213,6 +213,17 @@ def _lost_inside(store: PostgresStore) -> None:
         transaction.connection.execute("SELECT 1")
 
 
+def _left_open(store: PostgresStore) -> None:
+    with store.transaction() as transaction:
+        psycopg.Transaction(transaction.connection).__enter__()
+
+
+def _committed_open(store: PostgresStore) -> None:
+    with store.transaction() as transaction:
+        psycopg.Transaction(transaction.connection).__enter__()
+        transaction.commit(SAVE)
+
+
 def _lost_at_its_beginning(store: PostgresStore) -> None:
     connect = store._transactions._connect
 
@@ -238,6 +249,8 @@ on_server(STEPS, "a checkpoint that can not be kept", _odd)
 on_server(STEPS, "a connection that is lost before the action", _lost_at_its_beginning)
 on_server(STEPS, "a connection that is lost in the action", _lost_inside)
 on_server(STEPS, "a connection that is lost before the commit", _lost_at_its_end)
+on_server(STEPS, "a savepoint that is left open", _committed_open)
+on_server(STEPS, "a savepoint that is left open by an action that fails", _left_open)
 
 
 # --- joining
