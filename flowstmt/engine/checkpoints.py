@@ -34,12 +34,13 @@ Attempt: TypeAlias = tuple[str, str, int, datetime, timedelta, str | None]
 class Checkpoints:
     """The writing side of a run's lease.
 
-    ``blob`` is the snapshot that was handed in last, ``fence`` the token of the lease, ``attempts`` the failures in a row.
+    ``blob`` is the snapshot that was committed last, ``fence`` the token of the lease, ``attempts`` the failures in a row.
     ``resting`` says that the lease is being given up, ``rested`` that it is; ``wake_at`` when the run is due then.
     """
 
     __slots__ = (
         "_around",
+        "_draft",
         "_extra",
         "_rest",
         "_saving",
@@ -63,7 +64,7 @@ class Checkpoints:
         self.run_id = claimed.run_id
         self.fence = claimed.fence
         self.attempts = claimed.attempts
-        self.blob = claimed.snapshot
+        self.blob = self._draft = claimed.snapshot
         self.resting = self.rested = False
         self.wake_at: datetime | None = None
         self.taken: list[Taken] = []
@@ -91,7 +92,8 @@ class Checkpoints:
         """Write a checkpoint. What this returns is done when it is committed; what ``turn`` answers then is raised there."""
         save = Save(self.run_id, self.fence, revision, blob, rest)
         self._add_all(save)
-        self.blob = blob
+        # Until it is committed nothing else may be written with it: it may be that of a transaction that is rolled back.
+        self._draft = blob
         self._rest, self._turn = rest, turn
         self.resting = rest is not None
         loop = asyncio.get_running_loop()
@@ -127,6 +129,7 @@ class Checkpoints:
         self._saving = self._rest = self._turn = None
         error: BaseException | None = outcome if outcome is not True else None
         if outcome is True:
+            self.blob = self._draft
             self.attempts = 0
             if rest is not None:
                 self.rested = True
