@@ -148,7 +148,8 @@ class PostgresTransaction:
                 return True
             raise StoreError(
                 f"run {save.run_id!r}: the connection was lost before its step was committed ({told(error)}): nothing that the "
-                "step wrote is there, and it has to run again"
+                "step wrote is there, and it has to run again",
+                retry=True,
             ) from error
         return True
 
