@@ -386,9 +386,9 @@ class State:
         >>> state.status, state.threads[0].id
         (<WorkflowStatus.Resuming: 'Resuming'>, 'main')
         """
-        if not _is_text(run_id) or not run_id:
+        if not is_text(run_id) or not run_id:
             raise StateError(f"run_id must be a text that is not empty, not {quoted(run_id)}")
-        if not _is_text(workflow):
+        if not is_text(workflow):
             raise StateError(f"run {run_id!r}: workflow must be a text, not {quoted(workflow)}")
         if now is not None:
             now = aware(now, f"run {run_id!r}: now")
@@ -407,7 +407,7 @@ def aware(instant: Any, what: str) -> datetime:
         raise StateError(f"{what} {instant!r} is past the end of the calendar") from error
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
     """Whether it is a text that can be written as UTF-8."""
     return isinstance(value, str) and value.encode("utf-8", "ignore").decode() == value
 

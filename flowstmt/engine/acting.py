@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from datetime import datetime
 from functools import partial
 from time import monotonic
@@ -14,7 +14,7 @@ from uuid import uuid4
 import orjson
 
 from flowstmt.core.program import program_for
-from flowstmt.core.state import OVER, CallbackRequest, WorkflowStatus, aware
+from flowstmt.core.state import OVER, CallbackRequest, WorkflowStatus, aware, is_text
 from flowstmt.core.statements import Event, On
 from flowstmt.current import CURRENT, Current
 from flowstmt.engine.elsewhere import join
@@ -25,6 +25,7 @@ from flowstmt.engine.requests import Ask, Requests, not_found, why_paused
 from flowstmt.engine.runs import RunInfo, new_run_info, outcome_in, outcome_of, run_info
 from flowstmt.engine.starting import settled
 from flowstmt.engine.surroundings import Surroundings
+from flowstmt.engine.watching import Change
 from flowstmt.engine.worker import Worker
 from flowstmt.errors import (
     CallbackError,
@@ -94,12 +95,21 @@ class Acting:
                 self._worker.adopt(Claimed(run.run_id, run.workflow, 1, 0, run.snapshot))
             else:
                 self._worker.unreserve()
+                self._look_for_lost_lease(run, outcome)
         if caller.done():
             return
         if isinstance(outcome, Exception):
             caller.set_exception(outcome)
         else:
             caller.set_result(outcome)
+
+    def _look_for_lost_lease(self, run: NewRun, outcome: Any) -> None:
+        """It was stored when it was handed in before, perhaps, and the answer was lost: nobody knows that its lease is ours."""
+        there = outcome.existing if isinstance(outcome, Started) else None
+        if there is None or (there.run_id, there.owner, there.fence) != (run.run_id, self._settings.worker_id, 1):
+            return
+        if self._worker.held(run.run_id) is None:
+            self._lane.submit(Release(run.run_id, 1), lambda _: self._worker.wake())
 
     def _started(self, run: NewRun, started: Any) -> RunInfo:
         existing = settled(run, started)
@@ -144,7 +154,7 @@ class Acting:
     ) -> Message:
         """The message of a signal. What can be refused now is: later nobody would be there to be told."""
         request = _request(run_id, event, thread_id)
-        if key is not None and (not isinstance(key, str) or not key):
+        if key is not None and (not is_text(key) or not key):
             raise StateError(f"run {run_id!r}: the key of a signal must be a text that is not empty, not {quoted(key)}")
         blob = encode_payload(payload, request.name, run_id)
         if isinstance(event, Event) and event.payload is not None:
@@ -241,6 +251,11 @@ class Acting:
         mover = self._worker.held(run_id)
         return mover is not None and not mover.checkpoints.rested
 
+    def watch(self, run_id: str, published_after: int) -> AsyncGenerator[Change]:
+        """What a run is, and all that becomes of it."""
+        _refuse_inside(run_id, "watch")
+        return self._looking.watch(run_id, published_after)
+
     async def delete(self, run_id: str) -> bool:
         """Delete a run that nobody moves."""
         deleted: bool = await self._lane.call(self._store.delete, run_id)
@@ -270,6 +285,9 @@ def _request(run_id: str, event: Any, thread_id: Any) -> CallbackRequest:
         )
     if thread_id is None:
         thread_id = request.thread_id
+    for what, text in (("name of the event", request.name), ("thread_id", thread_id)):
+        if text is not None and not is_text(text):
+            raise CallbackError(f"run {run_id!r}: the {what} must be a text, not {quoted(text)}")
     return CallbackRequest(request.name, thread_id, request.pc, request.birth, run_id)
 
 

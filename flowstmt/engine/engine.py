@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from os import getpid
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, overload
 
 from flowstmt.core.policies import Retry
-from flowstmt.core.state import CallbackRequest
+from flowstmt.core.state import CallbackRequest, is_text
 from flowstmt.describe.possibilities import Legal
 from flowstmt.drive import Workflow
 from flowstmt.engine.acting import Request
@@ -180,6 +181,11 @@ class Engine:
         parts = self._parts
         if parts is None:
             raise FlowstmtError(f"engine: {what} needs an engine that is in use: call it inside `async with engine:`")
+        if parts.process != getpid():
+            raise FlowstmtError(
+                f"engine: {what} was called in a process that was forked from the one in which the engine is in use: its "
+                "threads and connections stayed there. Make an engine with a store of its own behind the fork"
+            )
         if parts.loop is not asyncio.get_running_loop():
             raise FlowstmtError(
                 f"engine: {what} was called in another event loop than the one in which the engine is in use; from other "
@@ -460,7 +466,7 @@ class Engine:
         is told in full, from the beginning or behind the number ``published_after``. Raises ``NotFoundError``.
         """
         parts = self._inside("watch")
-        return parts.looking.watch(_run_id(run_id, "watch"), published_after)
+        return parts.acting.watch(_run_id(run_id, "watch"), published_after)
 
     async def history(self, run_id: str, *, after: int = 0, limit: int = 100) -> Sequence[HistoryRow]:
         """Attempts at steps, the oldest first, without the first ``after``. They are kept by engines with ``history=True``."""
@@ -493,9 +499,10 @@ class Engine:
 
 
 def _run_id(run_id: Any, what: str) -> str:
-    if not isinstance(run_id, str) or not run_id:
+    if not is_text(run_id) or not run_id:
         raise StateError(f"{what}: run_id must be a text that is not empty, not {quoted(run_id)}")
-    return run_id
+    found: str = run_id
+    return found
 
 
 def _seconds(timeout: Any, what: str) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -26,6 +27,7 @@ __all__ = ["Parts"]
 class Parts:
     """The parts of an engine that is in use, in one event loop."""
 
+    process: int
     loop: asyncio.AbstractEventLoop
     shared: Surroundings
     worker: Worker
@@ -44,7 +46,9 @@ class Parts:
         worker.when_rung(requests.ring)
         await worker.start()
         acting = Acting(shared, worker, requests, looking)
-        return cls(asyncio.get_running_loop(), shared, worker, requests, looking, Starting(catalogue, queues), acting)
+        return cls(
+            os.getpid(), asyncio.get_running_loop(), shared, worker, requests, looking, Starting(catalogue, queues), acting
+        )
 
     async def end(self) -> None:
         """Finish or hand back what is in flight, and close the store."""

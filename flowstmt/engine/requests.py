@@ -27,7 +27,15 @@ from flowstmt.engine.messages import read_answer, read_error_info
 from flowstmt.engine.movers import Mover
 from flowstmt.engine.surroundings import Surroundings
 from flowstmt.engine.worker import Worker
-from flowstmt.errors import FlowstmtError, LeaseLostError, NotFoundError, PausedError, WorkflowFinishedError
+from flowstmt.errors import (
+    FlowstmtError,
+    LeaseLostError,
+    NotFoundError,
+    PausedError,
+    StoreError,
+    WorkflowFinishedError,
+    message_of,
+)
 from flowstmt.stores.protocol import Message, MessageKind, Posted, StoredRun, Taken, Withdrawal
 
 __all__ = ["Ask", "Requests", "looked_at", "not_found", "why_paused"]
@@ -204,7 +212,13 @@ class Requests:
             self._rung.clear()
             pause = _FIRST_LOOK if len(self._awaited) > known else min(2 * pause, self._poll)
             known = len(self._awaited)
-            found = await self._reader.call(self._store.answers, list(self._awaited))
+            try:
+                found = await self._reader.call(self._store.answers, list(self._awaited))
+            except Exception as error:  # noqa: BLE001 raised where the answers are awaited
+                for waiting in self._awaited.values():
+                    if not waiting.done():
+                        waiting.set_exception(_unheard(error))
+                return
             for message_id, taken in found.items():
                 answer = self._awaited.pop(message_id, None)
                 if answer is not None and not answer.done():
@@ -259,6 +273,15 @@ def looked_at(task: asyncio.Future[Any]) -> None:
 def _left(what: str, *, may_be: bool) -> FlowstmtError:
     stands = "it may be applied all the same" if may_be else "it was not applied"
     return FlowstmtError(f"the engine was left while {what} waited for its answer: {stands}")
+
+
+def _unheard(error: Exception) -> StoreError:
+    failed = StoreError(
+        f"the answer could not be read: {message_of(error)}. It may be applied all the same: look at the run before you hand "
+        "it in again"
+    )
+    failed.__cause__ = error
+    return failed
 
 
 def not_found(run_id: str) -> NotFoundError:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from flowstmt.control import goto
 from flowstmt.core.program import program_for
-from flowstmt.core.state import State, aware
+from flowstmt.core.state import State, aware, is_text
 from flowstmt.engine.catalogue import Catalogue
 from flowstmt.engine.queues import Queue, queue_named
 from flowstmt.engine.runs import digest_of, refuse_another, refuse_in_flight
@@ -100,13 +100,13 @@ def _labels(labels: Any, run: str) -> dict[str, str]:
     if not isinstance(labels, Mapping):
         raise StateError(f"{run}: labels must be names and values, all of them texts, not {a_kind_of(labels)}")
     for part in chain.from_iterable(labels.items()):
-        if not isinstance(part, str):
+        if not is_text(part):
             raise StateError(f"{run}: labels must be names and values, all of them texts; {quoted(part)} is none")
     return dict(labels)
 
 
 def _text(value: Any, what: str) -> str | None:
-    if value is not None and (not isinstance(value, str) or not value):
+    if value is not None and (not is_text(value) or not value):
         raise StateError(f"{what} must be a text that is not empty, not {quoted(value)}")
     found: str | None = value
     return found

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Ite
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
+from os import getpid
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Never, Self, TypeVar, overload
 
@@ -100,6 +101,7 @@ class SyncEngine:
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._process = 0
 
     @property
     def worker_id(self) -> str:
@@ -129,7 +131,7 @@ class SyncEngine:
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=_serve, args=(loop,), name="flowstmt engine", daemon=True)
         thread.start()
-        self._loop, self._thread = loop, thread
+        self._loop, self._thread, self._process = loop, thread, getpid()
         try:
             asyncio.run_coroutine_threadsafe(self._engine.__aenter__(), loop).result()
         except BaseException:
@@ -168,6 +170,11 @@ class SyncEngine:
     def _usable(self, what: str) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             raise FlowstmtError(f"engine: {what} needs an engine that is in use: call it inside `with engine:`")
+        if self._process != getpid():
+            raise FlowstmtError(
+                f"engine: {what} was called in a process that was forked from the one in which the engine is in use: its "
+                "threads and connections stayed there. Make an engine with a store of its own behind the fork"
+            )
         if threading.current_thread() is self._thread:
             raise FlowstmtError(
                 f"engine: {what} was called in the engine's own event loop, which would wait for itself: an action that is "

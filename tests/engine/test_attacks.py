@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -13,8 +14,12 @@ import pytest
 
 from flowstmt import (
     Branch,
+    CallbackError,
+    ConflictError,
     Engine,
+    FlowstmtError,
     For,
+    MemoryStore,
     NotWaitingError,
     On,
     Parallel,
@@ -25,9 +30,11 @@ from flowstmt import (
     StateError,
     Statement,
     Step,
+    StoreError,
+    SyncEngine,
     Wait,
 )
-from flowstmt.stores.protocol import NewRun
+from flowstmt.stores.protocol import NewRun, Outcome, Taken, Write
 from tests.engine.databases import Database
 from tests.engine.running import SOON, run, until
 
@@ -386,4 +393,125 @@ def test_signals_that_are_sent_by_turns_through_two_engines_keep_their_order(sha
     run(main())
 
 
-ALL = [Careless, CarelessBeside, Counts, FailsBeforeItWaits, Stubborn, Endless, Careful, Paused, Numbers]
+class Forgetful(MemoryStore):
+    """Makes the first start, and loses the answer."""
+
+    has_forgotten = False
+
+    def commit(self, writes: Sequence[Write]) -> list[Outcome]:
+        outcomes = super().commit(writes)
+        if not self.has_forgotten and any(isinstance(write, NewRun) for write in writes):
+            self.has_forgotten = True
+            raise StoreError("the connection was cut", retry=True)
+        return outcomes
+
+
+def test_a_start_whose_answer_is_lost_leaves_no_run_behind_a_lease() -> None:
+    async def main() -> None:
+        TRIED.clear()
+        async with Engine(Forgetful(), ALL, lease=timedelta(hours=1), poll=timedelta(milliseconds=100)) as engine:
+            await engine.start(Careless(), run_id="c")
+            await engine.await_status("c", "Waiting", SOON)
+
+    run(main())
+
+
+class Unreadable(MemoryStore):
+    """Can't say what messages were answered."""
+
+    def answers(self, message_ids: Sequence[str]) -> Mapping[str, Taken]:
+        raise StoreError("the table of messages is gone")
+
+
+def test_answers_that_cannot_be_read_keep_nobody_waiting() -> None:
+    async def main() -> None:
+        store = Unreadable()
+        async with Engine(store, ALL, worker=False) as engine:
+            await asyncio.to_thread(store.commit, [NewRun("r", "Unknown", 1, b"{}", "")])
+            with pytest.raises(StoreError, match=r"messages is gone\. It may be applied all the same"):
+                await engine.callback("r", "end", timeout=timedelta(minutes=1))
+
+    run(main())
+
+
+@pytest.mark.parametrize("what", ["watch", "result", "callback", "cancel"])
+def test_a_run_that_waits_for_itself_is_told_so(database: Database, what: str) -> None:
+    async def main() -> None:
+        async with engine_on(database, deps={}) as engine:
+            TRIED[what] = 1
+            WITHIN[0] = engine
+            await engine.start(Narcissus(what), run_id="n")
+            assert "would wait for itself" in await engine.result("n", SOON)
+
+    run(main())
+
+
+WITHIN: list[Any] = [None]
+
+
+@dataclass
+class Narcissus:
+    what: str = ""
+    heard: str = ""
+
+    def definition(self) -> Statement:
+        return S(Step("look", self.look), Return(self.heard))
+
+    async def look(self) -> None:
+        engine: Engine = WITHIN[0]
+        try:
+            if self.what == "watch":
+                async for _ in engine.watch("n"):
+                    pass
+            elif self.what == "result":
+                await engine.result("n")
+            elif self.what == "callback":
+                await engine.callback("n", "end")
+            else:
+                await engine.cancel("n", "no reason")
+        except ConflictError as error:
+            self.heard = str(error)
+
+
+def test_an_engine_says_that_it_does_not_get_through_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with Engine(MemoryStore(), ALL) as engine:
+            with monkeypatch.context() as forked:
+                forked.setattr("flowstmt.engine.engine.getpid", lambda: -1)
+                with pytest.raises(FlowstmtError, match="forked"):
+                    await engine.start(Careless())
+
+    run(main())
+    with SyncEngine(MemoryStore(), ALL) as engine, monkeypatch.context() as forked:
+        forked.setattr("flowstmt.engine.sync_engine.getpid", lambda: -1)
+        with pytest.raises(FlowstmtError, match="forked"):
+            engine.start(Careless())
+
+
+def test_names_that_no_database_can_keep_are_refused(database: Database) -> None:
+    bad = "\ud800"
+
+    async def main() -> None:
+        async with engine_on(database) as engine:
+            await engine.start(Careless(), run_id="c")
+            wrong: list[Any] = [bad, 5]
+            for name in wrong:
+                for call in (engine.get(name), engine.result(name), engine.delete(name)):
+                    with pytest.raises(StateError, match="run_id must be a text"):
+                        await call
+                for call in (engine.signal("c", "end", thread_id=name), engine.callback("c", "end", thread_id=name)):
+                    with pytest.raises(CallbackError, match="thread_id must be a text"):
+                        await call
+                with pytest.raises(StateError, match="the key of a signal must be a text"):
+                    await engine.signal("c", "end", key=name)
+                with pytest.raises(StateError, match="labels must be names and values"):
+                    await engine.start(Careless(), labels={"a": name})
+                with pytest.raises(StateError, match="single_flight must be a text"):
+                    await engine.start(Careless(), single_flight=name)
+            with pytest.raises(CallbackError, match="name of the event must be a text"):
+                await engine.signal("c", bad)
+
+    run(main())
+
+
+ALL = [Careless, CarelessBeside, Counts, FailsBeforeItWaits, Stubborn, Endless, Careful, Paused, Numbers, Narcissus]
