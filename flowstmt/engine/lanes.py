@@ -37,6 +37,10 @@ Answer: TypeAlias = Callable[[Any], None]
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 5.0
+
+_REMINDER = 12
+"""So many failures of a database lie between two warnings."""
+
 _MOST = 512
 """So many writes are committed at once, at most: one transaction must not get too long for others."""
 
@@ -164,7 +168,8 @@ class Lane:
     def _worry(self, error: StoreError, pause: float) -> None:
         before = self.health
         self.health = Health(said(error), self._since(), before.failures + 1)
-        level = logging.WARNING if before is _WELL else logging.INFO
+        # Of what lasts, those who read warnings hear again about once a minute.
+        level = logging.WARNING if before.failures % _REMINDER == 0 else logging.INFO
         logger.log(level, "%s: %s; tried again in %.2f s. Nothing is lost meanwhile", self._name, said(error), pause)
 
     def _since(self) -> datetime:

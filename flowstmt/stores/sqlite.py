@@ -118,11 +118,17 @@ class SQLiteStore:
 
     def open(self) -> None:
         """Get ready: migrate, or see whether the tables are those that this version of flowstmt knows."""
-        if self._migrates:
-            self.migrate()
-        else:
-            with self._exclusive(), translated(self.path):
-                check_schema(self._cursor_of_writer(), self._sql, self._migrations, self.path, self._busy_timeout)
+        try:
+            if self._migrates:
+                self.migrate()
+            else:
+                with self._exclusive(), translated(self.path):
+                    check_schema(self._cursor_of_writer(), self._sql, self._migrations, self.path, self._busy_timeout)
+        except StoreError as error:
+            if not error.retry or os.path.isdir(os.path.dirname(self.path)):
+                raise
+            # Nobody will make it while this waits: more likely the path is another one than was meant.
+            raise StoreError(str(error)) from error.__cause__
         self._open = True
 
     def close(self) -> None:

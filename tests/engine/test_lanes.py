@@ -114,7 +114,11 @@ def test_what_breaks_a_batch_is_found_by_committing_alone() -> None:
     run(main())
 
 
-def test_a_database_that_is_away_is_asked_until_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_database_that_is_away_is_asked_until_it_is_back(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowstmt.engine.lanes._LONGEST_PAUSE", 0.01)
+
     async def main() -> None:
         store = Store()
         away = threading.Event()
@@ -128,7 +132,7 @@ def test_a_database_that_is_away_is_asked_until_it_is_back(caplog: pytest.LogCap
         lane = WriteLane("lane", store)  # type: ignore[arg-type] # as above
         lane.start()
         written = asyncio.ensure_future(lane.write(write("a")))
-        await until(lambda: _is(lane.health.failures >= 2), "it is tried again")
+        await until(lambda: _is(lane.health.failures >= 14), "it is tried again")
         assert "no route" in (lane.health.error or "")
         assert lane.health.since is not None
         away.clear()
@@ -138,7 +142,8 @@ def test_a_database_that_is_away_is_asked_until_it_is_back(caplog: pytest.LogCap
 
     with caplog.at_level(logging.INFO, "flowstmt.engine"):
         run(main())
-    assert sum("tried again in" in line for line in caplog.messages) >= 2
+    tries = [record.levelno for record in caplog.records if "tried again in" in record.getMessage()]
+    assert tries[:13] == [logging.WARNING, *[logging.INFO] * 11, logging.WARNING]
     assert any("is back after" in line for line in caplog.messages)
 
 

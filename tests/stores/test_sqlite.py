@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -183,8 +184,17 @@ def test_a_file_that_is_no_database_is_no_reason_to_try_again(path):
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(StoreError, match="its folder is there"):
+    with pytest.raises(StoreError, match="its folder is there") as refusal:
         SQLiteStore(tmp_path / "missing" / "runs.db").open()
+    assert not refusal.value.retry
+
+
+def test_what_keeps_a_file_from_being_opened_just_now_is_a_reason_to_try_again(path):
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="locked") as refusal:
+            SQLiteStore(path, busy_timeout=0.01).open()
+    assert refusal.value.retry
 
 
 def test_a_store_that_is_not_open_says_so(path):
