@@ -61,3 +61,6 @@ def use_sync() -> None:
         assert_type(engine.signal("o-1", PAID, Payment(5)), bool)
         for change in engine.watch("o-1"):
             assert_type(change.revision, int)
+
+
+WORKFLOWS = [Order]
