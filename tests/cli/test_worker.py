@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from flowstmt import SQLiteStore, SyncEngine
+from flowstmt import Engine, MemoryStore, SQLiteStore, SyncEngine
 from flowstmt.__main__ import main
+from flowstmt.stores.protocol import Store
 from tests.cli import shop
 from tests.cli.commands import flowstmt, worker
 from tests.cli.shop import Asking, LastOrder, Order
@@ -246,6 +247,30 @@ def test_tables_that_do_not_fit_end_it_with_what_to_do(folder: Path) -> None:
     newer = flowstmt(folder, "worker", "shop.orders:old")
     assert newer.returncode == 1
     assert "newer than this version of flowstmt" in newer.stderr
+
+
+@pytest.mark.parametrize("kind", [Engine, SyncEngine])
+def test_whatever_keeps_an_engine_from_beginning_is_logged_and_ends_it(
+    kind: type[Engine | SyncEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Odd(MemoryStore):
+        def open(self) -> None:
+            raise RuntimeError("nobody has thought of this")
+
+    stores: dict[str, Store] = {"old": SQLiteStore(tmp_path / "runs.db", migrate=False), "odd": Odd()}
+    for name, store in stores.items():
+        monkeypatch.setattr(shop, name, kind(store, [Order]), raising=False)
+        assert main(["worker", f"tests.cli.shop:{name}"]) == 1
+    old, odd = [record for record in caplog.records if record.name == "flowstmt.worker"]
+    assert old.getMessage().startswith("the engine tests.cli.shop:old could not begin: SchemaError: the tables in")
+    assert (odd.getMessage(), odd.exc_info is None) == ("the engine tests.cli.shop:odd failed", False)
+
+
+def test_an_engine_that_is_in_use_already_is_refused(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    with SyncEngine(MemoryStore(), [Order]) as engine:
+        monkeypatch.setattr(shop, "used", engine, raising=False)
+        assert main(["worker", "tests.cli.shop:used"]) == 1
+    assert "could not begin: FlowstmtError: this engine is in use already" in caplog.text
 
 
 def test_wrong_arguments_show_the_usage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
