@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
 from flowstmt import (
     CallbackRequest,
@@ -43,6 +44,7 @@ USING = Table("Engines: how they are used")
 TABLES = [SETTINGS, STARTING, BRINGING, CONTROLLING, LOOKING, USING]
 
 PAID = Event("paid", int, str)
+BAD_THREAD: Any = 5
 MANY: Any = make_dataclass("Many", [(f"n{i}", int, field(default=0)) for i in range(41)])
 MANY.definition = lambda self: Return()
 
@@ -352,6 +354,44 @@ BRINGING.add(
 LOOKING.add("a result that the database had no time for", lambda: _hanging(lambda e: e.result("o-1", SOON)))
 
 
+using(BRINGING, "an event whose name is none", lambda engine: engine.signal("o-1", "\ud800"))
+using(BRINGING, "a thread whose name is none", lambda engine: engine.signal("o-1", PAID, 5, thread_id=BAD_THREAD))
+
+
+@dataclass
+class Leaving:
+    """Its handler exits."""
+
+    def definition(self) -> Statement:
+        return Wait("leave", On("leave", self.leave))
+
+    def leave(self) -> None:
+        raise SystemExit(3)
+
+
+@BRINGING.row
+async def a_handler_that_exits() -> None:
+    async with engine_on(memory(), workflows=[Leaving]) as engine:
+        await engine.start(Leaving(), run_id="l-1")
+        await engine.await_status("l-1", "Waiting")
+        await engine.callback("l-1", "leave")
+
+
+class Unreadable(MemoryStore):
+    """It can't say what was answered."""
+
+    def answers(self, message_ids: Sequence[str]) -> Any:
+        raise StoreError("the table of messages is gone")
+
+
+@BRINGING.row
+async def a_callback_whose_answer_cannot_be_read() -> None:
+    store = Unreadable()
+    async with engine_on(store, worker=False) as engine:
+        await engine.start(Order(), run_id="o-1")
+        await engine.callback("o-1", "paid", 5)
+
+
 @BRINGING.row
 async def a_callback_from_an_engine_that_is_left() -> None:
     async with engine_on(memory(), worker=False) as engine:
@@ -503,6 +543,21 @@ async def an_engine_that_is_not_in_use() -> None:
 using(USING, "an engine that is in use already", lambda engine: engine.__aenter__())
 using(USING, "an engine in another event loop", lambda engine: asyncio.to_thread(lambda: asyncio.run(engine.get("o-1"))))
 using(USING, "no id of a run", lambda engine: engine.get(""))
+
+
+@USING.row
+async def an_engine_behind_a_fork() -> None:
+    async with engine_on(memory()) as engine:
+        with mock.patch("flowstmt.engine.engine.getpid", return_value=-1):
+            await engine.get("o-1")
+
+
+@USING.row
+def a_sync_engine_behind_a_fork() -> None:
+    with SyncEngine(memory(), [Order]) as engine, mock.patch("flowstmt.engine.sync_engine.getpid", return_value=-1):
+        engine.get("o-1")
+
+
 using(USING, "a timeout that is none", lambda engine: engine.result("o-1", 5))
 
 
