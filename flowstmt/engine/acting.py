@@ -211,7 +211,8 @@ class Acting:
             await mover.control(action, arguments)
             return b"null"
 
-        await self._requests.ask(Ask(run_id, action, MessageKind.control, body, of_mover), seconds)
+        ask = Ask(run_id, action, MessageKind.control, body, of_mover, ends=action == "cancel")
+        await self._requests.ask(ask, seconds)
 
     async def retry(self, run_id: str, thread: str | None, by: str, reason: str, seconds: float | None) -> None:
         """Make a run due that could not be moved, or threads of it that wait for another attempt."""

@@ -197,6 +197,8 @@ def _how_it_is(row: StoredRun | None) -> str:
         return f"the run is {row.status}: worker {row.owner!r} moves it"
     if row.snapshot is not None and f'"{CHILD_ENDED.name}"'.encode() in row.snapshot:
         due = f"it waits for a child run: list(parent={row.run_id!r}) tells how that is"
+    elif row.wake_at is None and row.status == WorkflowStatus.Resuming:
+        due = f"it stands in queue {row.queue!r}"
     elif row.wake_at is None:
         due = "a callback or a signal would help"
     else:

@@ -48,13 +48,17 @@ _GRACE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is asked of a run: by words for errors, of a mover directly, and as a message. The answer is JSON."""
+    """What is asked of a run: by words for errors, of a mover directly, and as a message. The answer is JSON.
+
+    What ``ends`` it lets it go on for that, also if it is not to begin yet.
+    """
 
     run_id: str
     what: str
     kind: MessageKind
     body: bytes
     of_mover: Callable[[Mover], Awaitable[bytes]]
+    ends: bool = False
 
 
 @dataclass(slots=True)
@@ -64,6 +68,7 @@ class _Attempt:
     row: StoredRun | None = None
     mover: Mover | None = None
     message: Message | None = None
+    waits: bool = False
 
 
 class Requests:
@@ -139,13 +144,14 @@ class Requests:
             if attempt.mover is None:
                 attempt.row = await self.row(ask.run_id)
                 _refuse_closed(ask, attempt.row)
-                if ask.kind is MessageKind.callback and await self._is_to_begin(attempt.row):
+                attempt.waits = await self._is_to_begin(attempt.row)
+                if attempt.waits and ask.kind is MessageKind.callback:
                     # To take it would begin it, past its queue or before its time.
                     pause = min(max(2 * pause, _FIRST_LOOK), self._poll)
                     await asyncio.sleep(pause)
                     continue
                 if self.knows(attempt.row):
-                    attempt.mover = await self._worker.take(ask.run_id)
+                    attempt.mover = await self._worker.take(ask.run_id, goes_on=ask.ends or not attempt.waits)
                 if attempt.mover is None:
                     return read_answer(await self._by_message(ask, attempt, attempt.row))
             try:
@@ -187,10 +193,12 @@ class Requests:
 
     async def _is_to_begin(self, row: StoredRun) -> bool:
         """Whether a run has not begun, and is not to begin yet."""
-        if row.revision > 0 or row.attempts > 0 or row.owner is not None:
+        if row.status != WorkflowStatus.Resuming or row.owner is not None:
             return False
         if row.wake_at is None:
-            return row.queue is not None
+            return True  # it stands in its queue
+        if row.revision > 0 or row.attempts > 0:
+            return False
         now: datetime = await self._reader.call(self._store.now)
         return row.wake_at > now
 
@@ -229,7 +237,7 @@ class Requests:
         row, message = attempt.row, attempt.message
         if attempt.mover is not None:
             raise _too_late(ask, "The run is moved by this process, and has been busy", may_be=True)
-        if row is not None and message is None and row.revision == 0 and row.owner is None:
+        if row is not None and attempt.waits and message is None:
             begins = f"stands in queue {row.queue!r}" if row.wake_at is None else f"is to begin at {row.wake_at.isoformat()}"
             raise TimeoutError(
                 f"run {ask.run_id!r}: {ask.what} was not taken in time: the run {begins}. A signal would be kept until then"

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -176,8 +177,11 @@ class Worker:
         self._reserved -= 1
         return self._begin(claimed, goes_on=True)
 
-    async def take(self, run_id: str) -> Mover | None:
-        """Get the lease of a run, and its mover; None if another worker has it. Raises ``NotFoundError``."""
+    async def take(self, run_id: str, *, goes_on: bool = True) -> Mover | None:
+        """Get the lease of a run, and its mover; None if another worker has it. Raises ``NotFoundError``.
+
+        Without ``goes_on`` the run only takes what it is taken for: it is not to begin yet.
+        """
         mover = self.held(run_id)
         if mover is not None:
             return mover
@@ -190,24 +194,25 @@ class Worker:
             # Not cut off in the middle: nobody would know of the lease, and nobody could have it until it has run out.
             claims = await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            claiming.add_done_callback(self._taken_in_vain)
+            claiming.add_done_callback(partial(self._taken_in_vain, goes_on=goes_on))
             raise
         # At once: the mover must not begin before it is known what it was taken for.
-        return self._begin_taken(claims.runs[0]) if claims.runs else self.held(run_id)
+        return self._begin_taken(claims.runs[0], goes_on=goes_on) if claims.runs else self.held(run_id)
 
-    def _begin_taken(self, claimed: Claimed) -> Mover | None:
+    def _begin_taken(self, claimed: Claimed, *, goes_on: bool) -> Mover | None:
         around = self._around
-        goes_on = self.has_room()
-        if around.catalogue.known().get(claimed.workflow, 0) < _version_of(claimed) or (not goes_on and self._is_due(claimed)):
+        no_room = goes_on and not self.has_room()
+        goes_on = goes_on and not no_room
+        if around.catalogue.known().get(claimed.workflow, 0) < _version_of(claimed) or (no_room and self._is_due(claimed)):
             # Those who know it, or have a place for it, are to move it.
             around.writes.submit(Release(claimed.run_id, claimed.fence), _ignore)
             return None
         return self._begin(claimed, goes_on=goes_on)
 
-    def _taken_in_vain(self, claiming: asyncio.Future[Claims]) -> None:
+    def _taken_in_vain(self, claiming: asyncio.Future[Claims], *, goes_on: bool) -> None:
         """Whoever wanted the run is gone: it is given back."""
         if not claiming.cancelled() and claiming.exception() is None and claiming.result().runs:
-            self._begin_taken(claiming.result().runs[0])
+            self._begin_taken(claiming.result().runs[0], goes_on=goes_on)
 
     def wake(self) -> None:
         """There may be something to do: have a look."""

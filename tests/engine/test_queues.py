@@ -73,6 +73,26 @@ def test_a_callback_does_not_begin_a_run_that_stands_in_its_queue(database: Data
     run(main())
 
 
+def test_what_is_done_to_a_run_that_stands_in_its_queue_does_not_begin_it(database: Database) -> None:
+    async def main() -> None:
+        queues = [Queue("one", concurrency=1)]
+        async with engine_on(database, workflows=[Answered, Mail], queues=queues) as engine:
+            await engine.start(Answered(), run_id="a-1", queue="one")
+            await engine.await_status("a-1", "Waiting", SOON)
+            await engine.start(Mail("a"), run_id="m-1", queue="one")
+            await engine.set_data("m-1", {"name": "b"})
+            with pytest.raises(TimeoutError, match=r"the run is Resuming.*; it stands in queue 'one'"):
+                await engine.result("m-1", timedelta(seconds=0.2))
+            await engine.start(Mail("c"), run_id="m-2", queue="one")
+            await engine.cancel("m-2", "not needed")
+            await engine.await_status("m-2", "Cancelled", SOON)
+            assert (await engine.get("m-1")).position == ""
+            await engine.callback("a-1", "answered")
+            assert await engine.result("m-1", SOON) == "b"
+
+    run(main())
+
+
 def test_no_more_runs_are_under_way_than_all_engines_together_may(database: Database) -> None:
     async def main() -> None:
         Mail.forget()
