@@ -224,6 +224,18 @@ class Answers(StoreCase):
         assert self.commit(Withdrawal("m"), Withdrawal("nobody's")) == [True, True], "there is nothing that could be answered"
         assert dict(self.store.answers(["m"])) == {}
 
+    def test_a_message_that_was_taken_back_leaves_its_key_to_another(self) -> None:
+        self.parked("parked")
+        self.held("moved")
+        for run in ("parked", "moved"):
+            self.one(self.message(f"{run}/first", run, key="evt-1"))
+            assert self.one(self.message(f"{run}/second", run, key="evt-1")) is Posted.duplicate
+            assert self.one(Withdrawal(f"{run}/first")) is True
+            assert self.one(self.message(f"{run}/second", run, key="evt-1")) is Posted.posted, (
+                "the run has had none of this key"
+            )
+            assert self.new_messages(run) == [f"{run}/second"]
+
     def test_a_message_that_was_seen_can_not_be_taken_back(self) -> None:
         self.held()
         for status in (KEPT, DONE, DEAD):
