@@ -107,4 +107,8 @@ class Calling:
         if outcome is True:
             self._around.watchers.tell(self._checkpoints.run_id)
         else:
-            logger.warning("run %r: what it published was not kept: %s", self._checkpoints.run_id, outcome)
+            logger.warning(
+                "run %r: what it published was not kept, and nobody who watches sees it; the run goes on: %s",
+                self._checkpoints.run_id,
+                outcome,
+            )

@@ -68,6 +68,12 @@ def log_failure(run_id: str, error: BaseException, failure: Failure) -> None:
     if failure.retry_at is None:
         line = "run %r is Paused%s after %s: %s. Mend the cause, then let it go on with engine.retry"
         logger.error(line, run_id, at, _times(failure.attempts), said(cause), exc_info=cause)
+    elif isinstance(error, NewerRunError):
+        line = "run %r is left to a worker with newer code, if there is one: %s. It is due again at %s"
+        logger.warning(line, run_id, error, failure.retry_at)
+    elif failure.attempts == 0:
+        line = "run %r could not be moved, for its database: %s. It is tried again at %s"
+        logger.warning(line, run_id, said(cause), failure.retry_at, exc_info=cause)
     else:
         line = "run %r could not be moved%s (%s): %s. It is tried again at %s"
         logger.warning(line, run_id, at, _times(failure.attempts), said(cause), failure.retry_at, exc_info=cause)

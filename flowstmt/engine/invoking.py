@@ -22,7 +22,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from flowstmt.current import Current
-from flowstmt.errors import LeaseLostError, StoreError
+from flowstmt.errors import LeaseLostError, StoreError, said
 from flowstmt.stores.protocol import Save, Store
 
 __all__ = ["EscapedError", "StepTransaction", "Threads", "UnsavedError", "guarded"]
@@ -228,7 +228,9 @@ async def guarded(awaitable: Awaitable[Any]) -> Any:
 def passable(error: BaseException) -> BaseException:
     """What a task can raise without harm to others."""
     if isinstance(error, SystemExit | KeyboardInterrupt | GeneratorExit):
-        escaped = EscapedError(f"{type(error).__name__}: {error}")
+        escaped = EscapedError(
+            f"{said(error)} was raised, which would end the process; others have runs in it, so it is a failure of this run"
+        )
         escaped.__cause__ = error
         return escaped
     return error

@@ -159,7 +159,8 @@ class Lane:
                 self._worry(error, pause)
             else:
                 if self.health is not _WELL:
-                    logger.warning("%s: the database is back after %s", self._name, datetime.now(UTC) - self._since())
+                    seconds = (datetime.now(UTC) - self._since()).total_seconds()
+                    logger.warning("%s: the database is back after %.0f s", self._name, seconds)
                     self.health = _WELL
                 return outcome
             self._closing.wait(pause)

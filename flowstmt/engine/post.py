@@ -145,7 +145,7 @@ class Post:
         delivery.task = None
         if task.cancelled():
             if not delivery.is_given_up:
-                await self._refuse_now(delivery, RuntimeError("its handler was cancelled"))
+                await self._refuse_now(delivery, self._cancelled_by_itself(delivery))
             return
         error = task.exception()
         if error is not None:
@@ -153,6 +153,12 @@ class Post:
             return
         if beside or await self._saved(delivery, task.result()):
             delivery.answer(task.result())
+
+    def _cancelled_by_itself(self, delivery: Delivery) -> RuntimeError:
+        return RuntimeError(
+            f"run {self._mover.run_id!r}: the handler of event {delivery.request.name!r} was cancelled, by itself or by what "
+            "it awaited: nothing that it did was saved. Let it raise something that says why"
+        )
 
     async def _saved(self, delivery: Delivery, output: Any) -> bool:
         """Save what was handed in without a resume beside it; whether it stands."""

@@ -108,6 +108,7 @@ class Requests:
         for answer in self._awaited.values():
             if not answer.done():
                 answer.set_exception(_LeftError())
+                looked_at(answer)  # who waits for it may be cancelled in the same moment
         self._awaited.clear()
         if self._looking is not None:
             self._looking.cancel()

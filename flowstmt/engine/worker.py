@@ -268,9 +268,9 @@ class Worker:
             try:
                 await self._look()
             except StoreError as error:
-                logger.error("the worker could not look for runs: %s", said(error))
+                logger.error("the worker could not look for runs, and goes on trying: %s", said(error))
             except Exception:
-                logger.exception("the worker could not look for runs")
+                logger.exception("the worker could not look for runs, and goes on trying")
             await self._sleep()
 
     async def _sleep(self) -> None:
@@ -374,7 +374,7 @@ class Worker:
                 # The first time only to listen from now on: what came before that is found by the look behind it.
                 store.wait(_SHORTEST if first else seconds)
             except Exception as error:  # noqa: BLE001 without it the worker still looks by itself, every now and then
-                logger.info("the worker can't hear from the database: %s", said(error))
+                logger.info("the worker can't hear from the database, and looks now and then: %s", said(error))
                 threading.Event().wait(max(0.0, seconds - (monotonic() - began)))
             if (first or monotonic() - began < 0.9 * seconds) and not self._tell(self._ring):
                 return

@@ -403,6 +403,20 @@ async def a_callback_from_an_engine_that_is_left() -> None:
 
 
 @BRINGING.row
+async def a_callback_by_message_from_an_engine_that_is_left() -> None:
+    store = memory()
+    async with engine_on(store, worker=False) as engine:
+        await engine.start(Order(), run_id="o-1")
+    async with engine_on(store, worker=False, workflows=[Hopeless]) as engine:
+        requests = engine._inside("calling").requests
+        calling = asyncio.create_task(engine.callback("o-1", "paid", 5))
+        async with asyncio.timeout(20):
+            while not requests._awaited:  # noqa: ASYNC110 it tells nobody
+                await asyncio.sleep(0.01)
+    await calling
+
+
+@BRINGING.row
 async def a_callback_from_an_engine_that_is_being_left() -> None:
     engine = await engine_on(memory(), worker=False).__aenter__()
     parts = engine._inside("leaving")

@@ -106,6 +106,9 @@ class Provoked:
     def logged(self, record: logging.LogRecord) -> None:
         """Note what was logged."""
         self._says(f"{record.levelname} {record.name}: {record.getMessage()}")
+        for value in record.args if isinstance(record.args, tuple) else ():
+            if isinstance(value, BaseException):
+                self._sites_of(value)
         if record.exc_info is not None and record.exc_info[1] is not None:
             self._sites_of(record.exc_info[1])
             self._shown_with(record.exc_info[1])

@@ -68,6 +68,12 @@ NO_TEXTS = {
     "module {} has no attribute {}": "what Python says of any module",
     "flowstmt engine": "the name of a thread",
     "{}flowstmt {}: {}: {}\n": "what a command puts around a message",
+    "flowstmt action": "the name of a thread",
+    "flowstmt worker": "the name of a task",
+    "flowstmt worker, engine": "the name of a thread",
+    "flowstmt worker, listening": "the name of a thread",
+    "flowstmt run {}": "the name of a task",
+    "engine {}, reading": "the name of a lane: the page has the one that writes",
     "forked from the run {}": "a note in a state",
     "the process is dead": "said by the harness, to nobody",
     "clock {}": "a line of a trace",
@@ -168,7 +174,7 @@ def texts() -> Iterator[Text]:
             if isinstance(node, ast.JoinedStr):
                 parts = tuple(_parts(node))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " | " not in node.value:
-                parts = tuple(re.split(r"\{\}|%[rs]", node.value))
+                parts = tuple(re.split(r"\{\}|%[rs]|%\.\df", node.value))
             is_pattern = any("\\" in part for part in parts) or SQL.match(parts[0] if parts else "") is not None
             if any(re.search(r"[a-z] | [a-z]", part) for part in parts) and "{}".join(parts) not in NO_TEXTS and not is_pattern:
                 yield Text(path, node.lineno, parts)  # type: ignore[attr-defined] # all expressions have lines
