@@ -52,7 +52,7 @@ MANY.definition = lambda self: Return()
 @dataclass
 class Order:
     sku: str = "tea"
-    secret: str = ""
+    note: str = ""
 
     def definition(self) -> Statement:
         return S(Wait("payment", On("paid", self.pay), On("odd", self.odd), On("typed", self.pay)), Step("ship", self.ship))

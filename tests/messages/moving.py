@@ -79,7 +79,10 @@ class Blocking:
 @dataclass
 class Parent:
     def definition(self) -> Statement:
-        return Call("ordered", Order)
+        return Call("ordered", self.order)
+
+    def order(self) -> Order:
+        return Order()
 
 
 @dataclass
