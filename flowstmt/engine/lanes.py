@@ -18,17 +18,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeAlias
 
 from flowstmt.engine.handover import Answers, Entries
-from flowstmt.errors import StoreError, said
-from flowstmt.stores.protocol import Outcome, Store, Write
+from flowstmt.errors import LeaseLostError, StoreError, said
+from flowstmt.stores.protocol import Outcome, Save, Store, Write
 
-__all__ = ["Health", "ReadLane", "WriteLane"]
+__all__ = ["Health", "ReadLane", "UnknownOutcomeError", "WriteLane"]
 
 logger = logging.getLogger("flowstmt.engine")
 
@@ -60,6 +60,13 @@ class Health:
 _WELL = Health()
 
 
+class UnknownOutcomeError(LeaseLostError):
+    """A checkpoint whose commit was cut off, and whose lease was lost before it could be handed in again.
+
+    It may be what the run's next owner goes on from, or not.
+    """
+
+
 class _Call:
     """Something to be called in a lane's thread."""
 
@@ -83,6 +90,8 @@ class Lane:
         self._thread: threading.Thread | None = None
         self._ended: asyncio.Future[None] | None = None
         self._closed = False
+        # Whether what was called last had to be called again.
+        self._again = False
 
     def start(self) -> None:
         """Begin, for the running event loop."""
@@ -150,6 +159,7 @@ class Lane:
     def _insist(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call until the database can do it."""
         pause = _FIRST_PAUSE
+        self._again = False
         while True:
             try:
                 outcome = function(*arguments)
@@ -157,6 +167,7 @@ class Lane:
                 if not error.retry or self._closing.is_set():
                     raise
                 self._worry(error, pause)
+                self._again = True
             else:
                 if self.health is not _WELL:
                     seconds = (datetime.now(UTC) - self._since()).total_seconds()
@@ -227,7 +238,7 @@ class WriteLane(Lane):
         writes, answers = zip(*batch, strict=True)
         outcomes: list[Any]
         try:
-            outcomes = self._insist(self._store.commit, writes)
+            outcomes = self._known(writes, self._insist(self._store.commit, writes))
         except BaseException as error:  # noqa: BLE001 as above
             # What is wrong with one of them must not become the trouble of all.
             outcomes = [_raised(error)] if len(writes) == 1 else [self._commit_alone(write) for write in writes]
@@ -235,10 +246,19 @@ class WriteLane(Lane):
 
     def _commit_alone(self, write: Write) -> Any:
         try:
-            [outcome] = self._insist(self._store.commit, (write,))
+            [outcome] = self._known((write,), self._insist(self._store.commit, (write,)))
         except BaseException as error:  # noqa: BLE001 as above
             return _raised(error)
         return outcome
+
+    def _known(self, writes: Sequence[Write], outcomes: list[Any]) -> list[Any]:
+        """The outcomes. Of a commit that was cut off and made again a lost lease does not tell what became of the first try."""
+        if not self._again:
+            return outcomes
+        return [
+            _unknown(write) if outcome is False and isinstance(write, Save) else outcome
+            for write, outcome in zip(writes, outcomes, strict=True)
+        ]
 
 
 # --- in the event loop ---
@@ -247,6 +267,13 @@ class WriteLane(Lane):
 def _raised(error: BaseException) -> Exception:
     """An exception as an outcome. What would end the event loop is for the thread's own calls only."""
     return error if isinstance(error, Exception) else StoreError(f"the store raised {said(error)}")
+
+
+def _unknown(save: Save) -> UnknownOutcomeError:
+    return UnknownOutcomeError(
+        f"run {save.run_id!r}: the database was lost while the checkpoint of revision {save.revision} was committed, and "
+        "another worker has the run by now: whether that checkpoint was saved is not known. The run goes on from what was"
+    )
 
 
 def _answer_all(answers: Any, outcomes: Any) -> None:

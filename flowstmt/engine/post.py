@@ -26,6 +26,7 @@ from flowstmt.beside import cancelled
 from flowstmt.core.events import NEEDS_TEARDOWN
 from flowstmt.core.state import AFTER_CALLBACK, CallbackRequest, Thread
 from flowstmt.engine.deliveries import Delivery
+from flowstmt.engine.lanes import UnknownOutcomeError
 from flowstmt.errors import (
     AmbiguousCallbackError,
     ConflictError,
@@ -179,10 +180,17 @@ class Post:
             return False
         try:
             await saving
-        except BaseException:
-            self.new.appendleft(delivery)  # whoever waits is told
+        except BaseException as error:
+            self._not_saved(delivery, error)
             raise
         return True
+
+    def _not_saved(self, delivery: Delivery, error: BaseException | None) -> None:
+        """Whoever waits is told, once the run is given up; to hand it in again is right unless it may have been saved."""
+        if isinstance(error, UnknownOutcomeError) and delivery.message is None:
+            delivery.refuse(error)
+        else:
+            self.new.appendleft(delivery)
 
     async def _not_taken(self, delivery: Delivery, error: BaseException, *, beside: bool) -> None:
         """It was refused, came too early, or the resume beside which it waited has ended."""
@@ -191,7 +199,7 @@ class Post:
         elif error is delivery.raised:
             await self._refuse_now(delivery, error)
         elif isinstance(error, NotNowError) or (beside and isinstance(error, ConflictError)):
-            self.new.appendleft(delivery)
+            self._not_saved(delivery, error.__cause__)
         elif delivery.is_signal:
             await self._signal_not_taken(delivery, error)
         elif isinstance(error, NotWaitingError):

@@ -23,11 +23,13 @@ from uuid import uuid4
 
 from flowstmt.core.state import OVER, WorkflowStatus
 from flowstmt.engine.deliveries import MovedOnError
+from flowstmt.engine.lanes import UnknownOutcomeError
 from flowstmt.engine.messages import read_answer, read_error_info
 from flowstmt.engine.movers import Mover
 from flowstmt.engine.surroundings import Surroundings
 from flowstmt.engine.worker import Worker
 from flowstmt.errors import (
+    ConflictError,
     FlowstmtError,
     LeaseLostError,
     NotFoundError,
@@ -157,6 +159,11 @@ class Requests:
                     return read_answer(await self._by_message(ask, attempt, attempt.row))
             try:
                 return await ask.of_mover(attempt.mover)
+            except UnknownOutcomeError as error:
+                raise ConflictError(
+                    f"run {ask.run_id!r}: it is not known whether {ask.what} was applied. The database was lost while it was "
+                    "saved, and another worker has the run by now. Look at the run before you do it again"
+                ) from error
             except (MovedOnError, LeaseLostError):
                 # Not applied: the run came to rest first, or belongs to another worker by now.
                 await asyncio.sleep(pause)
