@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from bisect import insort
 from collections import deque
 from itertools import chain
 from operator import attrgetter
@@ -244,12 +243,10 @@ class Post:
         if message.status is MessageStatus.new:
             self._mover.checkpoints.taken.append(Taken(message.id, MessageStatus.kept))
             message.status = MessageStatus.kept
-        # It has lost its turn, but not its place. That is at one of the ends, nearly always.
+        # It has lost its turn, but not its place. That is at one of the ends: they are handed in one after the other.
         alike = self.kept.setdefault(_kind(signal), deque())
         if alike and signal.number < alike[0].number:
             alike.appendleft(signal)
-        elif alike and signal.number < alike[-1].number:
-            insort(alike, signal, key=attrgetter("number"))
         else:
             alike.append(signal)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from flowstmt import (
     SyncEngine,
     Wait,
 )
-from flowstmt.stores.protocol import NewRun, Outcome, Taken, Write
+from flowstmt.stores.protocol import NewRun, Outcome, Save, Taken, Write
 from tests.engine.databases import Database
 from tests.engine.running import SOON, run, until
 
@@ -510,6 +511,42 @@ def test_names_that_no_database_can_keep_are_refused(database: Database) -> None
                     await engine.start(Careless(), single_flight=name)
             with pytest.raises(CallbackError, match="name of the event must be a text"):
                 await engine.signal("c", bad)
+
+    run(main())
+
+
+class Slow(MemoryStore):
+    """Takes its time with one revision."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__()
+        self.revision = revision
+        self.come = threading.Event()
+        self.opened = threading.Event()
+
+    def commit(self, writes: Sequence[Write]) -> list[Outcome]:
+        if any(isinstance(write, Save) and write.revision == self.revision for write in writes):
+            self.come.set()
+            assert self.opened.wait(10), "nobody opened the gate"
+        return super().commit(writes)
+
+
+@pytest.mark.parametrize("what", ["callback", "pause"])
+def test_who_is_cut_off_while_it_is_saved_is_told_that_it_may_be_applied(what: str) -> None:
+    async def main() -> None:
+        store = Slow(2)
+        engine = Engine(store, ALL, shutdown_timeout=timedelta(0))
+        await engine.__aenter__()
+        await engine.start(Careless(), run_id="c")
+        await engine.await_status("c", "Waiting", SOON)
+        call = engine.callback("c", "end", timeout=None) if what == "callback" else engine.pause("c", timeout=None)
+        asking = asyncio.ensure_future(call)
+        assert await asyncio.to_thread(store.come.wait, 10)
+        leaving = asyncio.ensure_future(engine.__aexit__(None, None, None))
+        with pytest.raises(FlowstmtError, match="may be applied all the same"):
+            await asking
+        store.opened.set()
+        await leaving
 
     run(main())
 
