@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from flowstmt import (
     CallbackRequest,
     Engine,
@@ -29,6 +31,7 @@ from flowstmt import (
     Wait,
 )
 from flowstmt.stores.protocol import NewRun, Posted
+from tests.messages.foreign import anything
 from tests.messages.rows import Table
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -153,7 +156,11 @@ def _setting(title: str, **settings: Any) -> None:
 
 
 _setting("a workflow that is no class", workflows=[Order()])
-_setting("two workflows of one name", workflows=[Order, make_dataclass("Order", [])])
+_setting("one workflow, and no list", workflows=Order)
+_setting("a class that is no workflow", workflows=[make_dataclass("Parcel", [])])
+_setting(
+    "two workflows of one name", workflows=[Order, make_dataclass("Order", [], namespace={"definition": Order.definition})]
+)
 _setting("concurrency", concurrency=0)
 _setting("a lease that is no duration", lease=30)
 _setting("a retry that is none", retry=3)
@@ -230,6 +237,7 @@ def a_connection_that_a_sync_engine_can_not_await() -> None:
 # --- callbacks and signals ---
 
 using(BRINGING, "a request for another run", lambda engine: engine.callback("o-1", CallbackRequest("paid", run_id="o-2"), 5))
+using(BRINGING, "an event whose name is no text", lambda engine: engine.callback("o-1", CallbackRequest(anything(7)), 5))
 using(BRINGING, "something that names no event", lambda engine: engine.callback("o-1", 5))
 using(BRINGING, "a payload without JSON", lambda engine: engine.callback("o-1", "paid", object()))
 using(BRINGING, "a payload that is no JSON", lambda engine: engine.callback("o-1", "paid", b"{"))
@@ -605,6 +613,22 @@ async def a_database_that_does_not_answer() -> None:
 @USING.row
 def a_sync_engine_that_is_not_in_use() -> None:
     SyncEngine(memory(), [Order]).get("o-1")
+
+
+async def _forked(engine: Engine) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flowstmt.engine.engine.getpid", lambda: 0)
+        await engine.get("o-1")
+
+
+using(USING, "an engine in a process that was forked", _forked)
+
+
+@USING.row
+def a_sync_engine_in_a_process_that_was_forked() -> None:
+    with SyncEngine(memory(), [Order]) as engine, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flowstmt.engine.sync_engine.getpid", lambda: 0)
+        engine.get("o-1")
 
 
 @USING.row

@@ -67,6 +67,17 @@ class LeavingInTheMiddle:
 
 
 @dataclass
+class BrokenInTheMiddle(Broken):
+    """Fails within its transaction."""
+
+    def definition(self) -> Statement:
+        return Step("work", self.write, transactional=True)
+
+    def write(self) -> None:
+        raise ValueError("no such account")
+
+
+@dataclass
 class Blocking:
     def block(self) -> None:
         BLOCKED.set()
@@ -99,7 +110,7 @@ class Touchy:
         raise asyncio.CancelledError
 
 
-WORKFLOWS = (*ALL, Loud, Leaving, LeavingLater, LeavingInTheMiddle, Blocking, Parent, Touchy)
+WORKFLOWS = (*ALL, Loud, Leaving, LeavingLater, LeavingInTheMiddle, BrokenInTheMiddle, Blocking, Parent, Touchy)
 
 
 class Store(MemoryStore):
@@ -224,6 +235,7 @@ moved(
 )
 moved(MOVING, "an action that leaves Python", "Paused", starts(Leaving()))
 moved(MOVING, "an action that leaves Python within a transaction", "Paused", starts(LeavingInTheMiddle()))
+moved(MOVING, "an action that fails within a transaction", "Paused", starts(BrokenInTheMiddle()))
 moved(
     MOVING,
     "a transaction that can't be begun",
