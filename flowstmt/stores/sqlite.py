@@ -107,6 +107,7 @@ class SQLiteStore:
         self._write_lock = Lock()
         self._read_lock = Lock()
         self._open = False
+        self._file: tuple[int, int] | None = None
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._stepper: StepConnection | None = None
@@ -130,6 +131,7 @@ class SQLiteStore:
             # Nobody will make it while this waits: more likely the path is another one than was meant.
             raise StoreError(str(error)) from error.__cause__
         self._open = True
+        self._file = _identity(self.path)
 
     def close(self) -> None:
         """Close all connections."""
@@ -365,6 +367,13 @@ class SQLiteStore:
     def _check_open(self) -> None:
         if not self._open:
             raise StoreError(f"{self!r} is not open: call open() first, or use it through an Engine")
+        # A file without a name takes writes as if nothing had happened, and nobody ever finds them again.
+        if _identity(self.path) != self._file:
+            raise StoreError(
+                f"the database {self.path} was deleted, moved or replaced while it is open: nothing more is written. Put the "
+                "file back with its -wal and -shm files, or restart this process to begin with what is there now",
+                retry=True,
+            )
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -449,6 +458,15 @@ class SQLiteStore:
             return None
         finally:
             self._write_lock.release()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file a path leads to."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class _Writing:

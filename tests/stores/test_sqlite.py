@@ -559,3 +559,25 @@ def test_asynchronous_connections_and_sessions_of_sqlalchemy_can_be_joined(path,
 
     asyncio.run(work())
     assert {run.run_id for run in store.list(RunQuery())} == {"begun", "of a session"}
+
+
+@pytest.mark.parametrize("instead", [None, b""])
+def test_a_file_that_is_taken_away_takes_nothing_more_until_it_is_back(store, path, instead):
+    store.commit([new("before")])
+    away = path.with_name("away")
+    path.rename(away)
+    if instead is not None:
+        path.write_bytes(instead)
+    for use in (
+        lambda: store.commit([new("meanwhile")]),
+        lambda: store.claim("w", {"Order": 1}, HOUR, 1),
+        lambda: store.get("before"),
+        lambda: store.transaction().__enter__(),
+    ):
+        with pytest.raises(StoreError, match="was deleted, moved or replaced while it is open") as refused:
+            use()
+        assert refused.value.retry
+    assert path.exists() == (instead is not None)
+    away.rename(path)
+    store.commit([new("after")])
+    assert [run.run_id for run in store.list(RunQuery())] == ["after", "before"]
