@@ -156,6 +156,7 @@ def _setting(title: str, **settings: Any) -> None:
 
 
 _setting("a workflow that is no class", workflows=[Order()])
+SETTINGS.add("a store that is none", lambda: engine_on("orders.db"))
 _setting("one workflow, and no list", workflows=Order)
 _setting("a class that is no workflow", workflows=[make_dataclass("Parcel", [])])
 _setting(
@@ -190,6 +191,7 @@ using(STARTING, "another workflow", lambda engine: engine.start(Hopeless(), run_
 using(STARTING, "a second unfinished run", lambda engine: engine.start(Order(), run_id="o-2", single_flight="customer-7"))
 using(STARTING, "a key without a text", lambda engine: engine.start(Order(), run_id="o-2", single_flight=""))
 using(STARTING, "a naive start", lambda engine: engine.start(Order(), run_id="o-2", start_at=BEFORE))
+using(STARTING, "labels in a list", lambda engine: engine.start(Order(), run_id="o-2", labels=anything(["n"])))
 using(STARTING, "labels that are none", lambda engine: engine.start(Order(), run_id="o-2", labels={"n": 1}))  # type: ignore[dict-item] # the mistake
 using(
     STARTING,
@@ -383,6 +385,14 @@ async def a_handler_that_exits() -> None:
         await engine.start(Leaving(), run_id="l-1")
         await engine.await_status("l-1", "Waiting")
         await engine.callback("l-1", "leave")
+
+
+async def _not_begun(engine: Engine) -> None:
+    await engine.start(Order(), run_id="o-2", start_at=NOW + timedelta(hours=1))
+    await engine.callback("o-2", "paid", 5, timeout=SOON)
+
+
+using(BRINGING, "a callback for a run that is to begin later", _not_begun)
 
 
 class Unreadable(MemoryStore):

@@ -15,7 +15,21 @@ from typing import Any
 import orjson
 import pytest
 
-from flowstmt import Call, CallbackRequest, MemoryStore, On, Retry, State, Statement, Step, StoreError, Wait, current
+from flowstmt import (
+    Branch,
+    Call,
+    CallbackRequest,
+    MemoryStore,
+    On,
+    Parallel,
+    Retry,
+    State,
+    Statement,
+    Step,
+    StoreError,
+    Wait,
+    current,
+)
 from flowstmt.engine import lanes
 from flowstmt.engine.lanes import ReadLane, WriteLane
 from flowstmt.engine.messages import read_answer
@@ -110,7 +124,26 @@ class Touchy:
         raise asyncio.CancelledError
 
 
-WORKFLOWS = (*ALL, Loud, Leaving, LeavingLater, LeavingInTheMiddle, BrokenInTheMiddle, Blocking, Parent, Touchy)
+@dataclass
+class Branching(Broken):
+    """Fails in a thread."""
+
+    def definition(self) -> Statement:
+        return Parallel("both", Branch("left", Step("work", self.work)), Branch("right", Step("rest", lambda: None)))
+
+
+WORKFLOWS: tuple[type[Any], ...] = (
+    *ALL,
+    Loud,
+    Leaving,
+    LeavingLater,
+    LeavingInTheMiddle,
+    BrokenInTheMiddle,
+    Blocking,
+    Parent,
+    Touchy,
+    Branching,
+)
 
 
 class Store(MemoryStore):
@@ -355,6 +388,16 @@ async def a_child_for_which_nobody_waits_any_more() -> None:
         await engine.cancel("p-1", "out of stock")
         await engine.result(runs[0].run_id)
 
+
+@MOVING.row
+async def a_run_that_waits_for_its_child() -> None:
+    async with engine_on(Store(), workflows=WORKFLOWS) as engine:
+        await engine.start(Parent(), run_id="p-1")
+        await engine.await_status("p-1", "Waiting")
+        await engine.result("p-1", timedelta(seconds=0.1))
+
+
+moved(MOVING, "a thread that could not be moved", "Paused", starts(Branching()))
 
 # --- what runs are sent ---
 
