@@ -395,6 +395,13 @@ async def _not_begun(engine: Engine) -> None:
 using(BRINGING, "a callback for a run that is to begin later", _not_begun)
 
 
+@BRINGING.row
+async def a_callback_for_a_run_that_stands_in_a_queue() -> None:
+    async with engine_on(memory(), worker=False, queues=[Queue("mail")]) as engine:
+        await engine.start(Order(), run_id="o-2", queue="mail")
+        await engine.callback("o-2", "paid", 5, timeout=SOON)
+
+
 class Unreadable(MemoryStore):
     """It can't say what was answered."""
 

@@ -322,6 +322,7 @@ async def a_run_that_is_dropped() -> None:
             assert await asyncio.to_thread(entered.wait, 20)
             mover = engine._inside("testing").worker.held("b-1")
             assert mover is not None
+            assert mover._task is not None
             mover._task.cancel()
             await mover.ended
             hangs.set()
@@ -398,6 +399,39 @@ async def a_run_that_waits_for_its_child() -> None:
 
 
 moved(MOVING, "a thread that could not be moved", "Paused", starts(Branching()))
+
+
+@MOVING.row
+async def a_callback_whose_checkpoint_is_on_its_way_when_the_run_is_given_up() -> None:
+    store = Store()
+    hangs, entered = threading.Event(), threading.Event()
+
+    def hang() -> bool:
+        entered.set()
+        return hangs.wait(20)
+
+    async with engine_on(store, workflows=WORKFLOWS) as engine:
+        await engine.start(Order(), run_id="o-1")
+        await engine.await_status("o-1", "Waiting")
+        store.otherwise = {Save: hang}
+        calling = asyncio.ensure_future(engine.callback("o-1", "paid", 5))
+        try:
+            assert await asyncio.to_thread(entered.wait, 20)
+            mover = engine._inside("testing").worker.held("o-1")
+            assert mover is not None
+            mover.abandon()
+            await calling
+        finally:
+            hangs.set()
+
+
+@MOVING.row
+async def an_action_that_does_not_let_itself_be_cancelled() -> None:
+    async with engine_on(Store(), workflows=WORKFLOWS, shutdown_timeout=timedelta(0)) as engine:
+        await engine.start(Busy(), run_id="b-1")
+        mover = await _mover(engine, "b-1")
+        mover.desert()
+
 
 # --- what runs are sent ---
 
