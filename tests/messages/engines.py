@@ -30,7 +30,7 @@ from flowstmt import (
     SyncEngine,
     Wait,
 )
-from flowstmt.stores.protocol import NewRun, Posted
+from flowstmt.stores.protocol import NewRun, Outcome, Posted, Save, Write
 from tests.messages.foreign import anything
 from tests.messages.rows import Table
 
@@ -400,6 +400,36 @@ async def a_callback_for_a_run_that_stands_in_a_queue() -> None:
     async with engine_on(memory(), worker=False, queues=[Queue("mail")]) as engine:
         await engine.start(Order(), run_id="o-2", queue="mail")
         await engine.callback("o-2", "paid", 5, timeout=SOON)
+
+
+class CutOff(MemoryStore):
+    """The commit of what the callback did is cut off; when it is made again, another worker has the run."""
+
+    cut = False
+
+    def commit(self, writes: Sequence[Write]) -> list[Outcome]:
+        if not any(isinstance(write, Save) and b'"note":"cut"' in write.snapshot for write in writes):
+            return super().commit(writes)
+        if not self.cut:
+            self.cut = True
+            raise StoreError("the connection is gone", retry=True)
+        return [False for _ in writes]
+
+
+@dataclass
+class Noted:
+    note: str = ""
+
+    def definition(self) -> Statement:
+        return Wait("note", On("noted", into="note"))
+
+
+@BRINGING.row
+async def a_callback_of_which_nobody_knows_whether_it_was_saved() -> None:
+    async with engine_on(CutOff(clock=lambda: NOW), workflows=[Noted]) as engine:
+        await engine.start(Noted(), run_id="o-1")
+        await engine.await_status("o-1", "Waiting")
+        await engine.callback("o-1", "noted", "cut")
 
 
 class Unreadable(MemoryStore):

@@ -123,6 +123,14 @@ def a_store_that_is_not_open() -> None:
         store.get("o-1")
 
 
+def taken_away(store: SQLiteStore) -> None:
+    os.rename(store.path, f"{store.path}.away")
+    store.commit([START])
+
+
+on_file(FILES, "a file that is taken away while it is open", taken_away)
+
+
 @FILES.row
 def a_folder_that_is_not_there() -> None:
     with folder() as path, store_in(f"{path}/data"):
