@@ -453,7 +453,10 @@ class Engine:
         return await parts.acting.result(_run_id(run_id, "result"), _seconds(timeout, "result"))
 
     async def await_status(self, run_id: str, status: str | Collection[str], timeout: timedelta | None = None) -> RunInfo:
-        """Wait until a run has come to rest with this status, or one of these. Raises ``TimeoutError``, ``NotFoundError``."""
+        """Wait until a run has come to rest with this status, or one of these.
+
+        Raises ``TimeoutError``, ``NotFoundError``, and ``WorkflowFinishedError`` once the run is over with another one.
+        """
         parts = self._inside("await_status")
         statuses = statuses_of(status, "await_status")
         what = f"await_status {' or '.join(statuses)}"

@@ -17,7 +17,7 @@ from flowstmt.engine.requests import not_found, why_paused
 from flowstmt.engine.runs import Page, cursor_of, read_cursor, run_info
 from flowstmt.engine.surroundings import Surroundings
 from flowstmt.engine.watching import Change, Ear, change_of, published_change
-from flowstmt.errors import StateError, a_kind_of, quoted
+from flowstmt.errors import StateError, WorkflowFinishedError, a_kind_of, quoted
 from flowstmt.snapshot import load
 from flowstmt.stores.protocol import HistoryRow, RunQuery, StoredRun
 
@@ -85,7 +85,7 @@ class Looking:
     async def until(
         self, run_id: str, statuses: Collection[str], what: str, seconds: float | None, *, moves: bool
     ) -> StoredRun:
-        """The run, once its status is one of these. Raises ``TimeoutError``.
+        """The run, once its status is one of these. Raises ``TimeoutError``, and ``WorkflowFinishedError`` if it is over.
 
         ``moves``: this process moves it, and will tell when it comes to rest: there is nothing to be read before.
         """
@@ -103,6 +103,10 @@ class Looking:
                 with self._watchers.listening(run_id, checkpoints=False) as ear:
                     pause = _FIRST_LOOK
                     while row.status not in statuses:
+                        if row.status in OVER:
+                            raise WorkflowFinishedError(
+                                f"run {run_id!r}: {what}: the run is {row.status}, and stays so: nothing is left to wait for"
+                            )
                         # Whoever moves it in this process tells; of others one has to look.
                         await ear.news(self._poll if row.owner == self._worker_id else pause)
                         row = await self.row(run_id)

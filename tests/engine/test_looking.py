@@ -19,6 +19,7 @@ from flowstmt import (
     StateError,
     Statement,
     Step,
+    WorkflowFinishedError,
     WorkflowStatus,
 )
 from flowstmt.engine import Change
@@ -335,5 +336,7 @@ def test_await_status_takes_one_status_or_several(database: Database) -> None:
             with pytest.raises(StateError, match="not 'Lost'"):
                 await engine.await_status("o-1", "Lost")
             await engine.callback("o-1", PAID, 5)
+            with pytest.raises(WorkflowFinishedError, match="the run is Finished, and stays so"):
+                await engine.await_status("o-1", ("Paused", "Failed"))
 
     run(main())

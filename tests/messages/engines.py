@@ -361,6 +361,16 @@ BRINGING.add(
     "a callback whose answer the database had no time for",
     lambda: _hanging(lambda e: e.callback("o-1", "paid", 5, timeout=4 * SOON), after=0.2),
 )
+
+
+@LOOKING.row
+async def a_status_that_a_run_will_not_have_any_more() -> None:
+    async with engine_on(memory()) as engine:
+        await engine.start(Order(), run_id="o-1")
+        await engine.callback("o-1", "paid", 5)
+        await engine.await_status("o-1", "Paused")
+
+
 LOOKING.add("a result that the database had no time for", lambda: _hanging(lambda e: e.result("o-1", SOON)))
 
 
