@@ -125,6 +125,7 @@ def full() -> dict[str, Any]:
             {"statement": "around", "index": 0, "data": {"event": "a", "then": ["b", "a"], "decided": "b"}},
             {"statement": "map", "index": 0, "data": branches()},
             {"statement": "ok", "index": 0, "data": approval()},
+            {"statement": "call", "index": 0, "data": {"child": "c-1", "status": "Failed", "result": None, "error": error()}},
         ],
     }
     napping = {
@@ -297,6 +298,7 @@ def test_a_snapshot_with_every_key_fits() -> None:
         ("BranchError", main["frames"][3]["data"]["errors"]),
         ("Approval", [main["frames"][4]["data"]]),
         ("Answer", main["frames"][4]["data"]["answers"]),
+        ("ChildEnd", [main["frames"][5]["data"]]),
         ("Record", state["undo"]),
         ("Note", state["notes"]),
     ]

@@ -957,7 +957,7 @@ def test_a_refused_state_says_what_was_expected_and_what_was_found(path: tuple[A
         ("exit", {"exit": "jump"}, "exit.exit: expected one of end, break, continue, return, failure, cancel, not 'jump'"),
         ("exit", {"exit": "failure"}, "exit: the key 'error' is missing"),
         ("exit", {"exit": "break", "catch": {"try": "t"}}, "exit.catch: the key 'case' is missing"),
-        ("data", {"a": 1}, "data: expected an object with one of the keys saga, count, approvers, then"),
+        ("data", {"a": 1}, "data: expected an object with one of the keys saga, count, approvers, child, then"),
         ("data", [], "data: expected an object, not []"),
         ("data", {"count": 1}, "data: the key 'next' is missing"),
         ("data", {"count": 1, "index": []}, "data: the key 'next' is missing"),

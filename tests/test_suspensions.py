@@ -360,7 +360,7 @@ def test_an_action_about_to_start_when_another_one_is_killed_does_not():
         assert [str(task.exception()) for task in tasks] == ["before action at 'a' (thread main)", "the process is dead"]
 
     class Fake:
-        kind, position, thread_id = "action", "a", "main"
+        kind, position, thread_id, child_run_id, transactional = "action", "a", "main", "", False
 
     with pytest.raises(Killed, match="the process is dead"):
         harness._async_calls.run(drive())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from flowstmt.core.children import Call
 from flowstmt.core.nodes import STARTERS, Node
 from flowstmt.core.recovery import Fail
 from flowstmt.core.statements import Break, Continue, For, Go, If, Join, On, Return, Switch, Timeout, Wait, WaitFor
@@ -24,7 +25,9 @@ def check_waits(subject: Subject) -> Iterator[Finding]:
     joined = {name for node in subject.nodes if node.kind is Join for name in node.go_names.values()}
     alone = not any(node.kind in STARTERS for node in subject.nodes)
     for node in subject.nodes:
-        if has_cases(node) and _holds_up(node, joined) and not any(_by_time(subject, event) for event in node.children):
+        # A child run ends by itself, or its own definition is what has no way out in time.
+        waits = has_cases(node) and node.kind is not Call and _holds_up(node, joined)
+        if waits and not any(_by_time(subject, event) for event in node.children):
             yield _endless(subject, node)
         if node.kind is Wait:
             yield from _fallen_through(subject, node)

@@ -364,6 +364,13 @@ BRINGING.add(
 
 
 @LOOKING.row
+async def the_result_of_a_run_that_stands_in_a_queue() -> None:
+    async with engine_on(memory(), worker=False, queues=[Queue("mail")]) as engine:
+        await engine.start(Order(), run_id="o-2", queue="mail")
+        await engine.result("o-2", SOON)
+
+
+@LOOKING.row
 async def a_status_that_a_run_will_not_have_any_more() -> None:
     async with engine_on(memory()) as engine:
         await engine.start(Order(), run_id="o-1")
@@ -458,13 +465,11 @@ async def a_callback_whose_answer_cannot_be_read() -> None:
 
 
 @BRINGING.row
-async def a_callback_from_an_engine_that_is_left() -> None:
+async def a_run_that_is_wanted_while_the_engine_is_left() -> None:
     async with engine_on(memory(), worker=False) as engine:
         await engine.start(Order(), run_id="o-1")
-        calling = asyncio.create_task(engine.callback("o-1", "paid", 5))
-        for _ in range(20):
-            await asyncio.sleep(0.01)
-    await calling
+        worker = engine._inside("leaving").worker
+    await worker.take("o-1")
 
 
 @BRINGING.row
