@@ -9,7 +9,7 @@ from importlib.metadata import version
 import pytest
 
 from benchmarks.peers.compare import BEGIN, END, ROOT, Contestant, FailedError, compare, main, markdown, write
-from benchmarks.peers.contenders import CONTENDERS, ENGINE, Listed
+from benchmarks.peers.contenders import CONTENDERS, Listed
 from benchmarks.peers.contract import ENDLESS, STEPS, Contender, DiedError, Server, Steps
 from benchmarks.peers.environments import InstallError, interpreter
 from benchmarks.peers.stores import SqliteFile
@@ -127,7 +127,7 @@ def test_the_page_of_the_comparison_holds_what_was_measured():
     measured = text.partition(BEGIN)[2].partition(END)[0]
     assert "with `make compare` on Python" in measured
     shown = {cells[1].strip() for line in measured.splitlines() if len(cells := line.split("|")) > 2}
-    assert {one.name for one in CONTENDERS} - {ENGINE} <= shown
+    assert {one.name for one in CONTENDERS} <= shown
 
 
 def test_the_readme_shows_figures_of_that_page():
