@@ -52,6 +52,7 @@ class CardDeclinedError(FinalError):
 class Bank(Protocol):
     def charge(self, key: str, customer: str, cents: int) -> str:
         """Take money, once for each key; the number of the receipt. Raises ``CardDeclinedError``."""
+        ...
 
 
 @dataclass

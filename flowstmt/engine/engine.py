@@ -16,6 +16,7 @@ from flowstmt.drive import Workflow
 from flowstmt.engine.acting import Request
 from flowstmt.engine.catalogue import Catalogue
 from flowstmt.engine.health import Health
+from flowstmt.engine.letters import DeadLetter
 from flowstmt.engine.looking import label_of, statuses_of
 from flowstmt.engine.parts import Parts
 from flowstmt.engine.queues import Queue, queues_by_name
@@ -475,6 +476,15 @@ class Engine:
         """Attempts at steps, the oldest first, without the first ``after``. They are kept by engines with ``history=True``."""
         parts = self._inside("history")
         return await parts.looking.history(_run_id(run_id, "history"), after, limit)
+
+    async def dead_letters(self, run_id: str, *, limit: int = 100) -> Sequence[DeadLetter]:
+        """Signals that could not be delivered to a run, the oldest first, each with its payload and the reason.
+
+        They are not handed in again. When the reason is mended, send what they say as a signal with another ``key``. Raises
+        ``NotFoundError``.
+        """
+        parts = self._inside("dead_letters")
+        return await parts.looking.dead_letters(_run_id(run_id, "dead_letters"), limit)
 
     async def legal(self, run_id: str) -> Legal:
         """What may happen to a run now, as ``flowstmt.legal`` says. The workflow must be known here."""

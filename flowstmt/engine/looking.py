@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from time import monotonic
@@ -13,13 +13,14 @@ from flowstmt.core.children import CHILD_ENDED
 from flowstmt.core.state import OVER, WorkflowStatus, aware
 from flowstmt.describe.legality import legal
 from flowstmt.describe.possibilities import Legal
+from flowstmt.engine.letters import DeadLetter, dead_letter
 from flowstmt.engine.requests import not_found, why_paused
 from flowstmt.engine.runs import Page, cursor_of, read_cursor, run_info
 from flowstmt.engine.surroundings import Surroundings
 from flowstmt.engine.watching import Change, Ear, change_of, published_change
 from flowstmt.errors import StateError, WorkflowFinishedError, a_kind_of, quoted
 from flowstmt.snapshot import load
-from flowstmt.stores.protocol import HistoryRow, RunQuery, StoredRun
+from flowstmt.stores.protocol import HistoryRow, Message, MessageStatus, RunQuery, StoredRun
 
 __all__ = ["Looking", "label_of", "statuses_of"]
 
@@ -63,12 +64,20 @@ class Looking:
 
     async def history(self, run_id: str, after: int, limit: int) -> tuple[HistoryRow, ...]:
         """Attempts at steps, the oldest first."""
-        if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= _MOST:
-            raise StateError(f"history: limit must be a whole number from 1 to {_MOST}, not {quoted(limit)}")
+        _check_limit(limit, "history")
         rows = tuple(await self._reader.call(self._store.history, run_id, after, limit))
         if not rows:
             await self.row(run_id)  # an unknown run is told as such
         return rows
+
+    async def dead_letters(self, run_id: str, limit: int) -> tuple[DeadLetter, ...]:
+        """Signals that could not be delivered, the oldest first."""
+        _check_limit(limit, "dead_letters")
+        letters: Sequence[Message] = await self._reader.call(self._store.messages, run_id, MessageStatus.dead, limit)
+        if not letters:
+            await self.row(run_id)
+        answers = await self._reader.call(self._store.answers, [letter.id for letter in letters])
+        return tuple([dead_letter(letter, answers.get(letter.id)) for letter in letters])
 
     async def legal(self, run_id: str) -> Legal:
         """What may happen to a run now."""
@@ -166,6 +175,11 @@ class Looking:
                 yield published_change(last, published)
             if len(found) < _MOST:
                 return
+
+
+def _check_limit(limit: Any, what: str) -> None:
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= _MOST:
+        raise StateError(f"{what}: limit must be a whole number from 1 to {_MOST}, not {quoted(limit)}")
 
 
 def statuses_of(status: Any, what: str) -> tuple[WorkflowStatus, ...]:

@@ -24,6 +24,7 @@ from flowstmt.engine.acting import Request
 from flowstmt.engine.elsewhere import Elsewhere
 from flowstmt.engine.engine import Engine
 from flowstmt.engine.health import Health
+from flowstmt.engine.letters import DeadLetter
 from flowstmt.engine.queues import Queue
 from flowstmt.engine.runs import Page, RunInfo
 from flowstmt.engine.settings import DEFAULT_RETRY
@@ -424,6 +425,10 @@ class SyncEngine:
             # Not where nobody can wait: in an engine that was left, or in its own thread, when the garbage collector is there.
             with suppress(FlowstmtError):
                 self._call("watch", changes.aclose())
+
+    def dead_letters(self, run_id: str, *, limit: int = 100) -> Sequence[DeadLetter]:
+        """``Engine.dead_letters``."""
+        return self._call("dead_letters", self._engine.dead_letters(run_id, limit=limit))
 
     def history(self, run_id: str, *, after: int = 0, limit: int = 100) -> Sequence[HistoryRow]:
         """``Engine.history``."""

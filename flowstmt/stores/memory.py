@@ -385,8 +385,8 @@ class MemoryStore:
         for taken in save.taken:
             mail = run.messages.get(taken.id)
             if mail is not None:
-                kept = taken.status in _UNSEEN
-                mail.message = replace(mail.message, status=taken.status, body=mail.message.body if kept else b"")
+                body = b"" if taken.status is MessageStatus.done else mail.message.body
+                mail.message = replace(mail.message, status=taken.status, body=body)
                 mail.answer = taken.answer
         for child in save.children:
             self._start(child)

@@ -81,7 +81,7 @@ class MessageStatus(StrEnum):
     done = "done"
     """Taken, or refused: it has its answer."""
     dead = "dead"
-    """A dead letter: it can't be delivered, and its answer says why."""
+    """A dead letter: it can't be delivered, and its answer says why. Its body is kept."""
 
 
 # --- writes ---

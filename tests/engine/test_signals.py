@@ -151,6 +151,14 @@ def test_a_signal_that_is_refused_later_is_a_dead_letter_and_harms_nobody(databa
             await engine.signal("o-1", "paid", -1, key="bad")
             await engine.signal("o-1", "paid", 5, key="good")
             assert await engine.result("o-1", SOON) == 5
+            (letter,) = await engine.dead_letters("o-1")
+            assert (letter.run_id, letter.event, letter.payload, letter.key) == ("o-1", "paid", b"-1", "bad")
+            assert letter.error == "RefusedError: that is not how paying works"
+            assert letter.sent_at is not None
+            with pytest.raises(StateError, match="limit must be a whole number from 1"):
+                await engine.dead_letters("o-1", limit=0)
+            with pytest.raises(NotFoundError):
+                await engine.dead_letters("o-2")
 
     run(main())
     assert "is a dead letter: RefusedError: that is not how paying works" in caplog.text

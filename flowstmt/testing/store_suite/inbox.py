@@ -182,6 +182,13 @@ class Inboxes(StoreCase):
 class Answers(StoreCase):
     """``answers`` and ``Withdrawal``."""
 
+    def test_the_body_of_a_dead_letter_is_kept(self) -> None:
+        self.held()
+        self.commit(self.message("dead", body=b'{"amount":5}'))
+        self.one(self.save(revision=1, taken=[Taken("dead", DEAD, b'"why"')]))
+        (letter,) = self.store.messages("r", DEAD, 10)
+        assert json.loads(letter.body) == {"amount": 5}, "who has to send it again must know what it was"
+
     def test_answers_are_there_for_what_is_done_or_dead(self) -> None:
         self.held()
         self.commit(*(self.message(name) for name in ("new", "kept", "done", "dead", "silent")))

@@ -188,7 +188,7 @@ class Machine(RuleBasedStateMachine):
         found = self.store(worker).claim(self.name(worker), {self.workflow: version}, lease, limit).runs
         known = {run_id: row for run_id, row in self.model.rows.items() if row.version <= version}
         due = {run_id for run_id, row in known.items() if row.is_due()}
-        perhaps = due | {run_id for run_id, row in known.items() if row.perhaps_due}
+        perhaps = due | {run_id for run_id, row in known.items() if row.perhaps_due or row.unseen()}
         assert {run.run_id for run in found} <= perhaps, "a run was claimed that is not due"
         assert min(limit, len(due)) <= len(found) <= limit, f"of {len(due)} that are due, {len(found)} were claimed"
         for claimed in found:

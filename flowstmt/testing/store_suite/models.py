@@ -74,7 +74,12 @@ class Row:
         """Whether a claim would get it."""
         if self.owner is not None:
             return self.lapsed
-        return self.due == PAST or bool(self.unseen() and self.status != "Paused")
+        return self.due == PAST or (self.may_begin and bool(self.unseen()) and self.status != "Paused")
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether it has begun, or is not to begin later: what comes for it then makes it due."""
+        return self.revision > 0 or self.new.start_at is None or self.new.start_at <= PAST
 
 
 class Model:

@@ -91,7 +91,7 @@ WHERE run_id = ?2 AND owner IS NULL AND status <> 'Paused' AND place IS NOT 0 AN
     AND (revision > 0 OR start_at <= ?1)
 
 -- name: take
-UPDATE {prefix}inbox SET status = ?1, answer = ?2, body = CASE WHEN ?1 IN ('new', 'kept') THEN body END
+UPDATE {prefix}inbox SET status = ?1, answer = ?2, body = CASE WHEN ?1 <> 'done' THEN body END
 WHERE id = ?3 AND run_id = ?4
 
 -- name: find_message
