@@ -57,7 +57,7 @@ class TestResult:
                 assert (await waiting).status is WorkflowStatus.Waiting
                 await engine.signal("h-1", "number", 1)
                 assert await early == [1]
-                with pytest.raises(TimeoutError, match="the run is Finished"):
+                with pytest.raises(WorkflowFinishedError, match="the run is Finished"):
                     await engine.await_status("h-1", "Waiting", timedelta(0))
 
         run(main())

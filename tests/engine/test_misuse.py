@@ -30,6 +30,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "await_status": ("o-1", "Waiting"),
     "watch": ("o-1",),
     "history": ("o-1",),
+    "dead_letters": ("o-1",),
     "legal": ("o-1",),
     "delete": ("o-1",),
     "purge": (None,),
