@@ -145,13 +145,13 @@ async def _run_async(asks: Asks, run: Run, invoke: Invoke | None) -> Any:
 
 
 async def _perform(caller: Caller, ask: Ask, invoke: Invoke | None) -> Any:
-    """Make one call, and await what it gives."""
+    """Make the call of an action in flight, and await what it gives."""
     call, arguments = ask
     # Of its own for each call: a task that an action leaves behind must not see the key of the next one.
     current = Current(caller, call)
     token = CURRENT.set(current)
     try:
-        if invoke is None or current.kind == "save":
+        if invoke is None:
             result = call(*arguments)
         else:
             result = invoke(current, partial(_call_async, call, arguments))

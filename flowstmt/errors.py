@@ -278,14 +278,6 @@ class RunFailedError(FlowstmtError):
         self.run_id = run_id
         self.error = error
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_run_error, (type(self), self.args[0], self.run_id, self.error)
-
-
-def _rebuild_run_error(cls: type[Any], message: str, run_id: str, error: Any) -> Any:
-    """As for step errors."""
-    return cls(message, run_id=run_id, error=error)
-
 
 class RunCancelledError(RunFailedError):
     """The run whose result was asked for was cancelled; ``error.message`` has the reason."""
@@ -303,9 +295,6 @@ class ChildError(FlowstmtError):
         self.run_id = run_id
         self.error = error
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_run_error, (type(self), self.args[0], self.run_id, self.error)
-
 
 class RemoteError(FlowstmtError):
     """A handler raised in the process that moves the run; ``type`` is the name of the class of what it raised."""
@@ -313,14 +302,6 @@ class RemoteError(FlowstmtError):
     def __init__(self, message: str, *, type: str = "") -> None:
         super().__init__(message)
         self.type = type
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_remote_error, (self.args[0], self.type)
-
-
-def _rebuild_remote_error(message: str, type: str) -> RemoteError:
-    """As for step errors."""
-    return RemoteError(message, type=type)
 
 
 class StoreError(FlowstmtError):

@@ -51,8 +51,7 @@ class Looking:
 
     async def page(self, query: RunQuery, after: str | None) -> Page:
         """The runs of a query, from where the last page ended."""
-        if not isinstance(query.limit, int) or isinstance(query.limit, bool) or not 1 <= query.limit <= _MOST:
-            raise StateError(f"list: limit must be a whole number from 1 to {_MOST}, not {quoted(query.limit)}")
+        _check_limit(query.limit, "list")
         for name in ("created_from", "created_before", "wake_before"):
             instant = getattr(query, name)
             if instant is not None:
