@@ -117,6 +117,20 @@ class Saves(StoreCase):
         self.commit(*writes)
         assert self.got("released").owner == "one", "nor does it take the lease of who claimed the run since"
 
+    def test_a_rest_handed_in_twice_brings_nothing_for_which_it_came_too_early(self) -> None:
+        self.held()
+        self.held("child")
+        self.one(self.message("seen"))
+        more = {"messages": [self.message("m", "late")], "taken": [Taken("seen", MessageStatus.kept)]}
+        save = self.save(rest=self.rest(), children=[self.new("child", parent="r")], **more)
+        assert self.one(save) is True
+        self.one(self.save("child", rest=self.rest()))
+        assert self.store.delete("child")
+        self.start("late")
+        assert self.one(save) is True
+        assert self.store.get("child") is None, "a child that was deleted since is there again"
+        assert self.new_messages("late") == [], "a run that was not there yet has a message now"
+
     def test_a_worker_that_gave_up_its_lease_saves_no_later_revision(self) -> None:
         self.parked()
         assert self.one(self.save(revision=2)) is False, "nobody owns the run"

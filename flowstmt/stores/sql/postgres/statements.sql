@@ -31,7 +31,8 @@ SELECT pg_notify(%(channel)s, '')
 LISTEN {channel}
 
 -- name: new_run
--- With `guard`, only if that run stands at a checkpoint: a child is started with its parent's save, or not at all.
+-- With `guard`, only if that run stands at a checkpoint of this transaction: a child is started with its parent's save, or not
+-- at all; and not when a save is handed in again that had put its run to rest, for that is to change nothing.
 WITH run AS (
     INSERT INTO {schema}.runs (
         run_id, workflow, version, status, position, revision, attempts, created_at, updated_at, due_at, owner, fence, digest,
@@ -49,6 +50,7 @@ WITH run AS (
     WHERE %(guard)s::text IS NULL OR EXISTS (
         SELECT FROM {schema}.runs
         WHERE run_id = %(guard)s::text AND fence = %(guard_fence)s::bigint AND revision = %(guard_revision)s::bigint
+            AND updated_at >= now()
     )
     ON CONFLICT DO NOTHING
     RETURNING run_id, created_at
@@ -62,14 +64,15 @@ SELECT EXISTS (SELECT FROM run),
     (SELECT run_id FROM {schema}.runs WHERE workflow = %(workflow)s::text AND single_flight = %(single_flight)s::text)
 
 -- name: save
+-- `updated_at` is never before the transaction began, whatever becomes of the clock: what comes with the save goes by it.
 UPDATE {schema}.runs
-SET snapshot = %(snapshot)s, revision = %(revision)s, attempts = 0, error = NULL, updated_at = clock_timestamp()
+SET snapshot = %(snapshot)s, revision = %(revision)s, attempts = 0, error = NULL, updated_at = GREATEST(now(), clock_timestamp())
 WHERE run_id = %(run_id)s AND fence = %(fence)s AND owner IS NOT NULL
 
 -- name: rest
 -- A run that waits in its queue is not due, whoever moved it meanwhile; one that was paused has its place again.
 UPDATE {schema}.runs
-SET snapshot = %(snapshot)s, revision = %(revision)s, attempts = 0, error = %(error)s, updated_at = clock_timestamp(),
+SET snapshot = %(snapshot)s, revision = %(revision)s, attempts = 0, error = %(error)s, updated_at = GREATEST(now(), clock_timestamp()),
     owner = NULL, version = COALESCE(%(version)s::integer, version), status = %(status)s, position = %(position)s,
     finished_at = CASE WHEN %(over)s::boolean THEN COALESCE(finished_at, clock_timestamp()) END,
     single_flight = CASE WHEN NOT %(over)s::boolean THEN single_flight END,
@@ -99,6 +102,7 @@ SET status = %(status)s, answer = %(answer)s, body = CASE WHEN %(status)s::text 
 WHERE id = %(id)s AND run_id = %(run_id)s AND EXISTS (
     SELECT FROM {schema}.runs
     WHERE runs.run_id = %(run_id)s::text AND fence = %(fence)s::bigint AND revision = %(revision)s::bigint
+        AND updated_at >= now()
 )
 
 -- name: add_history
@@ -107,7 +111,7 @@ SELECT run_id, %(revision)s::bigint, %(thread_id)s::text, %(attempt)s::integer, 
     %(started_at)s::timestamptz, %(duration)s::interval, %(error)s::text
 FROM {schema}.runs
 WHERE run_id = %(run_id)s::text AND fence = %(fence)s::bigint
-    AND (%(saved)s::bigint IS NULL OR runs.revision = %(saved)s::bigint)
+    AND (%(saved)s::bigint IS NULL OR (runs.revision = %(saved)s::bigint AND updated_at >= now()))
 ON CONFLICT DO NOTHING
 
 -- name: post
@@ -122,6 +126,7 @@ WITH run AS (
         AND (%(guard)s::text IS NULL OR EXISTS (
         SELECT FROM {schema}.runs
         WHERE run_id = %(guard)s::text AND fence = %(guard_fence)s::bigint AND revision = %(guard_revision)s::bigint
+            AND updated_at >= now()
     ))
     ON CONFLICT DO NOTHING
     RETURNING id
