@@ -41,10 +41,13 @@ def prefix_checked(prefix: str, argument: str = "prefix") -> str:
     return prefix
 
 
-def load_statements(database: str, names: Mapping[str, str]) -> dict[str, str]:
-    """All statements of a database, by name; ``names`` says what to put for ``{prefix}`` and the like."""
+def load_statements(package: str, names: Mapping[str, str]) -> dict[str, str]:
+    """All statements of a store, by name: those in the folder ``sql`` of its package.
+
+    ``names`` says what to put for ``{prefix}`` and the like.
+    """
     statements: dict[str, str] = {}
-    for file in sorted(files(__package__).joinpath("sql", database).iterdir(), key=lambda file: file.name):
+    for file in sorted(files(package).joinpath("sql").iterdir(), key=lambda file: file.name):
         if file.name.endswith(".sql"):
             _, *parts = _NAME.split(_filled(file.read_text("utf-8"), names))
             for name, text in zip(parts[::2], parts[1::2], strict=True):
@@ -53,10 +56,10 @@ def load_statements(database: str, names: Mapping[str, str]) -> dict[str, str]:
     return statements
 
 
-def load_migrations(database: str, names: Mapping[str, str]) -> Sequence[Migration]:
-    """All migrations of a database, in their order."""
+def load_migrations(package: str, names: Mapping[str, str]) -> Sequence[Migration]:
+    """All migrations of a store, in their order."""
     found = []
-    for file in sorted(files(__package__).joinpath("sql", database, "migrations").iterdir(), key=lambda file: file.name):
+    for file in sorted(files(package).joinpath("sql", "migrations").iterdir(), key=lambda file: file.name):
         if file.name.endswith(".sql"):
             name = file.name.removesuffix(".sql")
             found.append(Migration(int(name[:4]), name, _filled(file.read_text("utf-8"), names)))

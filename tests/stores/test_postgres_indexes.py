@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 
 from flowstmt.stores.postgres import PostgresStore
-from flowstmt.stores.postgres_rows import query_parameters
+from flowstmt.stores.postgres.rows import query_parameters
 from flowstmt.stores.protocol import QueueLimits, RunQuery
 
 RUNS = 1_000_000

@@ -31,7 +31,7 @@ from flowstmt.stores.protocol import (
     Withdrawal,
 )
 from flowstmt.stores.sqlite import SQLiteStore
-from flowstmt.stores.sqlite_connections import _use_wal
+from flowstmt.stores.sqlite.connections import _use_wal
 
 HOUR = timedelta(hours=1)
 DEADLINE = 30.0

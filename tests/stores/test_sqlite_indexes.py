@@ -13,7 +13,7 @@ import pytest
 from flowstmt.stores.named_sql import load_migrations, load_statements
 from flowstmt.stores.protocol import Message, MessageKind, MessageStatus, QueueLimits, Release, RunQuery, Save
 from flowstmt.stores.sqlite import SQLiteStore
-from flowstmt.stores.sqlite_rows import leading
+from flowstmt.stores.sqlite.rows import leading
 
 RUNS = 1_000_000
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -22,7 +22,7 @@ MINUTE = timedelta(minutes=1)
 MOST = 15.0
 """Milliseconds that one call may take on a slow machine; going through a million rows takes a hundred times as long."""
 NAMES = {"prefix": "flowstmt_"}
-SQL = load_statements("sqlite", NAMES)
+SQL = load_statements("flowstmt.stores.sqlite", NAMES)
 
 ROWS = """
     WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < :runs - 1)
@@ -77,7 +77,7 @@ def database(tmp_path_factory):
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = OFF")
-    migrations = load_migrations("sqlite", NAMES)
+    migrations = load_migrations("flowstmt.stores.sqlite", NAMES)
     statements = [statement for migration in migrations for statement in migration.sql.split(";\n")]
     indexes = [statement for statement in statements if "INDEX " in statement]
     connection.execute("BEGIN")

@@ -121,7 +121,7 @@ class Saves(StoreCase):
         self.held()
         self.held("child")
         self.one(self.message("seen"))
-        more = {"messages": [self.message("m", "late")], "taken": [Taken("seen", MessageStatus.kept)]}
+        more: dict[str, Any] = {"messages": [self.message("m", "late")], "taken": [Taken("seen", MessageStatus.kept)]}
         save = self.save(rest=self.rest(), children=[self.new("child", parent="r")], **more)
         assert self.one(save) is True
         self.one(self.save("child", rest=self.rest()))

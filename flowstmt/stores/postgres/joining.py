@@ -13,8 +13,8 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from flowstmt.errors import StoreError
-from flowstmt.stores.postgres_connections import Statements
-from flowstmt.stores.postgres_writes import Call, Result, Writes, is_news
+from flowstmt.stores.postgres.connections import Statements
+from flowstmt.stores.postgres.writes import Call, Result, Writes, is_news
 from flowstmt.stores.protocol import Message, NewRun, Outcome, Write
 
 __all__ = ["Joining"]

@@ -14,8 +14,8 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from flowstmt.errors import StoreError
-from flowstmt.stores.postgres_connections import CONTENT, Connection, Statements, is_about_content, result_of, told
-from flowstmt.stores.postgres_writes import Call, Result, Steps, Writes, extras, is_news, target, was_saved
+from flowstmt.stores.postgres.connections import CONTENT, Connection, Statements, is_about_content, result_of, told
+from flowstmt.stores.postgres.writes import Call, Result, Steps, Writes, extras, is_news, target, was_saved
 from flowstmt.stores.protocol import Outcome, Save, Withdrawal, Write
 
 __all__ = ["Batches"]

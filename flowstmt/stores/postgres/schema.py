@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flowstmt.errors import SchemaError
 from flowstmt.stores.named_sql import Migration
-from flowstmt.stores.postgres_connections import Connection, Statements
+from flowstmt.stores.postgres.connections import Connection, Statements
 
 __all__ = ["check_schema", "migrate_schema"]
 

@@ -15,7 +15,7 @@ from threading import Lock
 import psycopg
 
 from flowstmt.errors import StoreError, said
-from flowstmt.stores.postgres_connections import Connection
+from flowstmt.stores.postgres.connections import Connection
 
 __all__ = ["Listener"]
 

@@ -1,4 +1,4 @@
-"""Writes as statements of PostgreSQL, and what their results mean. It does no I/O: see ``postgres_batches``.
+"""Writes as statements of PostgreSQL, and what their results mean. It does no I/O: see ``batches``.
 
 A write is a list of calls, which are made in their order whatever each of them finds: what a ``Save`` brings along asks by
 itself whether the run stands at that save (the parameters ``guard``). So a whole batch can be sent without waiting for
@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias, assert_never
 
 from flowstmt.core.state import WorkflowStatus
-from flowstmt.stores.postgres_rows import stored
+from flowstmt.stores.postgres.rows import stored
 from flowstmt.stores.protocol import (
     HistoryRow,
     Message,

@@ -13,7 +13,7 @@ from functools import partial
 
 from flowstmt.errors import SchemaError
 from flowstmt.stores.named_sql import Migration
-from flowstmt.stores.sqlite_connections import begin, patiently
+from flowstmt.stores.sqlite.connections import begin, patiently
 
 __all__ = ["check_schema", "migrate_schema"]
 

@@ -23,15 +23,15 @@ from psycopg.conninfo import conninfo_to_dict
 
 from flowstmt.errors import ConflictError, NotFoundError, StoreError
 from flowstmt.stores.named_sql import load_migrations, load_statements, prefix_checked
-from flowstmt.stores.postgres_batches import Batches
-from flowstmt.stores.postgres_connections import Connection, Link, Statements, told, unavailable
-from flowstmt.stores.postgres_joining import Joining
-from flowstmt.stores.postgres_listening import Listener
-from flowstmt.stores.postgres_queues import admit
-from flowstmt.stores.postgres_rows import claimed, history_row, message, published, query_parameters, stored, taken, utc
-from flowstmt.stores.postgres_schema import check_schema, migrate_schema
-from flowstmt.stores.postgres_transactions import Transactions
-from flowstmt.stores.postgres_writes import Writes
+from flowstmt.stores.postgres.batches import Batches
+from flowstmt.stores.postgres.connections import Connection, Link, Statements, told, unavailable
+from flowstmt.stores.postgres.joining import Joining
+from flowstmt.stores.postgres.listening import Listener
+from flowstmt.stores.postgres.queues import admit
+from flowstmt.stores.postgres.rows import claimed, history_row, message, published, query_parameters, stored, taken, utc
+from flowstmt.stores.postgres.schema import check_schema, migrate_schema
+from flowstmt.stores.postgres.transactions import Transactions
+from flowstmt.stores.postgres.writes import Writes
 from flowstmt.stores.protocol import (
     Claimed,
     Claims,
@@ -88,8 +88,8 @@ class PostgresStore:
         self._connect_timeout = connect_timeout
         channel = f"flowstmt_{hashlib.sha256(schema.encode()).hexdigest()[:16]}"
         names = {"schema": sql.Identifier(schema).as_string(None), "channel": sql.Identifier(channel).as_string(None)}
-        self._sql = Statements(load_statements("postgres", names))
-        self._migrations = load_migrations("postgres", names)
+        self._sql = Statements(load_statements(__package__, names))
+        self._migrations = load_migrations(__package__, names)
         self._session = {
             "lock_timeout": f"{round(lock_timeout * 1000)}ms",
             "synchronous_commit": "on" if synchronous_commit else "off",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from flowstmt.stores.postgres_connections import Connection, Statements
+from flowstmt.stores.postgres.connections import Connection, Statements
 from flowstmt.stores.protocol import QueueLimits
 
 __all__ = ["admit"]

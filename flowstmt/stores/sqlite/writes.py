@@ -28,7 +28,7 @@ from flowstmt.stores.protocol import (
     Withdrawal,
     Write,
 )
-from flowstmt.stores.sqlite_rows import labels_json, microseconds, span, stored
+from flowstmt.stores.sqlite.rows import labels_json, microseconds, span, stored
 
 __all__ = ["Cursor", "Writes", "is_news"]
 

@@ -11,9 +11,9 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from flowstmt.errors import StoreError
-from flowstmt.stores.postgres_batches import Batches
-from flowstmt.stores.postgres_connections import Connection, Statements, told, unavailable
-from flowstmt.stores.postgres_writes import Writes, is_news, was_saved
+from flowstmt.stores.postgres.batches import Batches
+from flowstmt.stores.postgres.connections import Connection, Statements, told, unavailable
+from flowstmt.stores.postgres.writes import Writes, is_news, was_saved
 from flowstmt.stores.protocol import Save
 
 __all__ = ["PostgresTransaction", "Transactions"]

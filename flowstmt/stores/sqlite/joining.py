@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from flowstmt.errors import StoreError, said
 from flowstmt.stores.protocol import Message, NewRun, Outcome, Write
-from flowstmt.stores.sqlite_connections import CONTENT, is_busy, same_file
+from flowstmt.stores.sqlite.connections import CONTENT, is_busy, same_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flowstmt.stores.sqlite_writes import Cursor, Writes
+    from flowstmt.stores.sqlite.writes import Cursor, Writes
 
 __all__ = ["joined"]
 

@@ -14,7 +14,7 @@ from psycopg.rows import tuple_row
 from psycopg.transaction import OutOfOrderTransactionNesting
 
 from flowstmt.errors import StoreError, said
-from flowstmt.stores.postgres_writes import Result
+from flowstmt.stores.postgres.writes import Result
 
 __all__ = ["CONTENT", "Connection", "Link", "Statements", "is_about_content", "told", "unavailable"]
 

@@ -38,7 +38,7 @@ from flowstmt.stores.protocol import (
     Withdrawal,
     Write,
 )
-from flowstmt.stores.sqlite_connections import (
+from flowstmt.stores.sqlite.connections import (
     CONTENT,
     WAITS,
     StepConnection,
@@ -48,10 +48,10 @@ from flowstmt.stores.sqlite_connections import (
     is_of_the_disk,
     translated,
 )
-from flowstmt.stores.sqlite_joining import joined
-from flowstmt.stores.sqlite_rows import history_row, instant, leading, message, microseconds, page, published, span, stored
-from flowstmt.stores.sqlite_schema import check_schema, migrate_schema
-from flowstmt.stores.sqlite_writes import Writes, is_news
+from flowstmt.stores.sqlite.joining import joined
+from flowstmt.stores.sqlite.rows import history_row, instant, leading, message, microseconds, page, published, span, stored
+from flowstmt.stores.sqlite.schema import check_schema, migrate_schema
+from flowstmt.stores.sqlite.writes import Writes, is_news
 
 __all__ = ["SQLiteStore"]
 
@@ -98,8 +98,8 @@ class SQLiteStore:
         self._migrates = migrate
         self._prefix = prefix_checked(prefix)
         names = {"prefix": self._prefix}
-        self._sql = load_statements("sqlite", names)
-        self._migrations = load_migrations("sqlite", names)
+        self._sql = load_statements(__package__, names)
+        self._migrations = load_migrations(__package__, names)
         self._writes = Writes(self._sql)
         self._clock = clock
         self._bell = Bell()

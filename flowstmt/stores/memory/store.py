@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from flowstmt.core.state import WorkflowStatus
 from flowstmt.errors import ConflictError, NotFoundError, StoreError
 from flowstmt.stores.bells import Bell
-from flowstmt.stores.memory_rows import (
+from flowstmt.stores.memory.rows import (
     Admissions,
     Mail,
     Run,

@@ -1,0 +1,5 @@
+"""Runs in a file of SQLite."""
+
+from flowstmt.stores.sqlite.store import SQLiteStore
+
+__all__ = ["SQLiteStore"]
