@@ -1,0 +1,45 @@
+"""What a store may offer beside the protocol: commits that need no thread.
+
+To hand a checkpoint to another thread, and its answer back, takes longer than SQLite needs to write it, or PostgreSQL's client
+to send it. A store that has ``commit_at_once`` is asked in the event loop first; all else stays as it is, and a store that
+does not have it lacks nothing but that speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from flowstmt.stores.protocol import Outcome, Write
+
+__all__ = ["CommitsAtOnce", "Underway"]
+
+
+class Underway(Protocol):
+    """A commit that was sent; its answers are on their way."""
+
+    def fileno(self) -> int:
+        """The descriptor that can be read once there is news."""
+
+    def outcomes(self) -> Sequence[Outcome] | None:
+        """The answers, as those of ``commit``; None if they are not all there yet. Does not wait.
+
+        Raises ``StoreError``. With ``retry`` it is not known whether it was committed, or it was not: the same writes are then
+        handed to ``commit``.
+        """
+
+    def abandon(self) -> None:
+        """Nobody waits for the answers any more. Whether it was committed is not known."""
+
+
+@runtime_checkable
+class CommitsAtOnce(Protocol):
+    """Has a second way to commit, for the thread of an event loop."""
+
+    def commit_at_once(self, writes: Sequence[Write]) -> Sequence[Outcome] | Underway | None:
+        """Commit without waiting for anybody: neither for a lock, nor for a connection, nor for a server.
+
+        It may wait for the disk: the engine measures how long, and turns to ``commit`` while that takes long. It returns the
+        answers, or an ``Underway``, or None if it can't be done now, or not in this way: then nothing was done, and the same
+        writes are handed to ``commit``. While a commit is underway the other calls that write wait for its end.
+        """
