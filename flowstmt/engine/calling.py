@@ -101,7 +101,7 @@ class Calling:
             body = orjson.dumps(value)
         except TypeError:
             body = json.dumps(value).encode()  # a number past 64 bits
-        self._around.writes.submit(Publication(self._checkpoints.run_id, body), self._published)
+        self._around.writes.submit_threadsafe(Publication(self._checkpoints.run_id, body), self._published)
 
     def _published(self, outcome: Any) -> None:
         if outcome is True:

@@ -96,8 +96,7 @@ class Checkpoints:
         self._draft = blob
         self._rest, self._turn = rest, turn
         self.resting = rest is not None
-        loop = asyncio.get_running_loop()
-        future = self._saving = loop.create_future()
+        future = self._saving = asyncio.get_running_loop().create_future()
         transaction = self.transaction
         if transaction is not None:
             self.transaction = None
@@ -105,7 +104,7 @@ class Checkpoints:
                 transaction.commit(save, self._saved)
                 return future
             transaction.roll_back()
-        self._around.writes.submit_soon(save, self._saved, loop)
+        self._around.writes.submit(save, self._saved)
         return future
 
     def _add_all(self, save: Save) -> None:

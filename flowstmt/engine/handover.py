@@ -11,12 +11,10 @@ import asyncio
 import os
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 __all__ = ["Answers", "Entries"]
-
-_FEW = 2
 
 
 class _Bell:
@@ -38,14 +36,13 @@ def _close(*descriptors: int) -> None:
 class Entries:
     """What waits for a thread, in the order in which it was handed in."""
 
-    __slots__ = ("_bell", "_entries", "_rung", "_taken")
+    __slots__ = ("_bell", "_entries", "_rung")
 
     def __init__(self) -> None:
         self._entries: deque[Any] = deque()
         self._bell = _Bell()
         # Whether the thread was rung for since it has last slept.
         self._rung = False
-        self._taken = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -57,18 +54,12 @@ class Entries:
             self._rung = True
             os.write(self._bell.ring, b".")
 
-    def put_soon(self, entry: Any, loop: asyncio.AbstractEventLoop) -> None:
-        """Hand something in, from the event loop. Where much was taken at once the thread is woken at the loop's next turn.
-
-        Woken by the first of many, it would begin with that one alone.
-        """
-        self._entries.append(entry)
+    def put_all(self, entries: Iterable[Any]) -> None:
+        """Hand several things in: whoever takes them takes all."""
+        self._entries.extend(entries)
         if not self._rung:
             self._rung = True
-            if self._taken > _FEW:
-                loop.call_soon(os.write, self._bell.ring, b".")
-            else:
-                os.write(self._bell.ring, b".")
+            os.write(self._bell.ring, b".")
 
     def take(self, most: int) -> list[Any]:
         """For the thread: what there is, up to so many, once there is anything."""
@@ -77,8 +68,7 @@ class Entries:
             os.read(self._bell.door, 64)
             # Whoever hands in from here on rings again; what was handed in before is found now.
             self._rung = False
-        self._taken = min(most, len(entries))
-        return [entries.popleft() for _ in range(self._taken)]
+        return [entries.popleft() for _ in range(min(most, len(entries)))]
 
 
 class Answers:

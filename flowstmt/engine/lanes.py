@@ -1,16 +1,7 @@
-"""The threads in which an engine's database is written and read.
+"""A thread in which an engine's database is asked, one call after the other.
 
-Rules:
-
-1. One thread writes. Whatever is to be written waits in one queue, in order; the thread takes all that is there, commits it
-   at once (group commit), and tells the event loop in one go.
-2. What the database can't do just now (``StoreError`` with ``retry``) is tried again until it can, with a growing pause.
-   Whoever waits for it goes on waiting: a checkpoint is not lost because a database restarts. ``health`` says so meanwhile.
-3. A write that the database refuses fails for whoever made it, and for nobody else.
-
-Theory: no time is lost by not waiting for more writes to come. While one batch is committed, the next one gathers; and the
-thread that writes gets hold of the interpreter when the event loop has nothing left to do, which is when all runs that
-could have written have.
+What the database can't do just now (``StoreError`` with ``retry``) is tried again until it can, with a growing pause. Whoever
+waits for it goes on waiting: a checkpoint is not lost because a database restarts. ``health`` says so meanwhile.
 """
 
 from __future__ import annotations
@@ -25,10 +16,9 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from flowstmt.engine.handover import Answers, Entries
-from flowstmt.errors import LeaseLostError, StoreError, said
-from flowstmt.stores.protocol import Outcome, Save, Store, Write
+from flowstmt.errors import StoreError, said
 
-__all__ = ["Health", "ReadLane", "UnknownOutcomeError", "WriteLane"]
+__all__ = ["Answer", "Call", "Health", "Lane", "ReadLane", "raised", "settle"]
 
 logger = logging.getLogger("flowstmt.engine")
 
@@ -42,7 +32,7 @@ _REMINDER = 12
 """So many failures of a database lie between two warnings."""
 
 _MOST = 512
-"""So many writes are committed at once, at most: one transaction must not get too long for others."""
+"""So much is taken at once from the queue, at most: one transaction must not get too long for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +50,7 @@ class Health:
 _WELL = Health()
 
 
-class UnknownOutcomeError(LeaseLostError):
-    """A checkpoint whose commit was cut off, and whose lease was lost before it could be handed in again.
-
-    It may be what the run's next owner goes on from, or not.
-    """
-
-
-class _Call:
+class Call:
     """Something to be called in a lane's thread."""
 
     __slots__ = ("answer", "arguments", "function")
@@ -106,8 +89,9 @@ class Lane:
         if self._ended is None or self._closed:
             return
         self._closed = True
+        await self._gather_up(seconds)
         if last is not None:
-            self._queue.put(_Call(last, (), _complain))
+            self._queue.put(Call(last, (), _complain))
         self._queue.put(None)
         await asyncio.wait([self._ended], timeout=seconds)
         self._closing.set()
@@ -117,6 +101,9 @@ class Lane:
         if self._answers is not None:
             self._answers.leave()
 
+    async def _gather_up(self, seconds: float) -> None:
+        """Put into the queue what is not in it yet: nothing comes after that."""
+
     def backlog(self) -> int:
         """How much waits for its turn."""
         return len(self._queue)
@@ -124,13 +111,16 @@ class Lane:
     async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What a function returns, or raises, called in the thread."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._put(_Call(function, arguments, partial(_settle, future)))
+        self._put(Call(function, arguments, partial(settle, future)))
         return await future
 
     def _put(self, entry: Any) -> None:
         if self._closed:
-            raise StoreError(f"{self._name}: the engine is closed")
+            raise self._is_closed()
         self._queue.put(entry)
+
+    def _is_closed(self) -> StoreError:
+        return StoreError(f"{self._name}: the engine is closed")
 
     # -- in the thread
 
@@ -149,12 +139,12 @@ class Lane:
         for entry in entries:
             self._make(entry)
 
-    def _make(self, call: _Call) -> None:
+    def _make(self, call: Call) -> None:
         try:
             outcome = self._insist(call.function, *call.arguments)
         except BaseException as error:  # noqa: BLE001 it is for who waits; the thread is for all
-            outcome = _raised(error)
-        self._tell(_answer_all, [call.answer], [outcome])
+            outcome = raised(error)
+        self._tell(self._answer, [call.answer], [outcome])
 
     def _insist(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call until the database can do it."""
@@ -191,100 +181,27 @@ class Lane:
         assert self._answers is not None  # the thread was started by an event loop
         self._answers.tell(function, *arguments)
 
+    # -- in the event loop
+
+    def _answer(self, answers: Sequence[Answer], outcomes: Sequence[Any]) -> None:
+        for answer, outcome in zip(answers, outcomes, strict=True):
+            try:
+                answer(outcome)
+            except Exception:
+                logger.exception("an answer of the database could not be handed on")
+
 
 class ReadLane(Lane):
     """The thread that reads."""
 
 
-class WriteLane(Lane):
-    """The thread that writes, many writes at once."""
-
-    def __init__(self, name: str, store: Store) -> None:
-        super().__init__(name)
-        self._store = store
-
-    def submit(self, write: Write, answer: Answer) -> None:
-        """Have something written; ``answer`` is told the outcome: an exception if the database refuses it."""
-        self._put((write, answer))
-
-    def submit_soon(self, write: Write, answer: Answer, loop: asyncio.AbstractEventLoop) -> None:
-        """``submit`` from the event loop, for what comes in numbers."""
-        if self._closed:
-            raise StoreError(f"{self._name}: the engine is closed")
-        self._queue.put_soon((write, answer), loop)
-
-    async def write(self, write: Write) -> Any:
-        """Have something written, and wait for it. Raises what the database refuses it with."""
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.submit(write, partial(_settle, future))
-        return await future
-
-    # -- in the thread
-
-    def _do(self, entries: list[Any]) -> None:
-        batch: list[tuple[Write, Answer]] = []
-        for entry in entries:
-            if type(entry) is tuple:
-                batch.append(entry)
-                continue
-            if batch:
-                self._commit(batch)
-                batch = []
-            self._make(entry)
-        if batch:
-            self._commit(batch)
-
-    def _commit(self, batch: list[tuple[Write, Answer]]) -> None:
-        writes, answers = zip(*batch, strict=True)
-        outcomes: list[Any]
-        try:
-            outcomes = self._known(writes, self._insist(self._store.commit, writes))
-        except BaseException as error:  # noqa: BLE001 as above
-            # What is wrong with one of them must not become the trouble of all.
-            outcomes = [_raised(error)] if len(writes) == 1 else [self._commit_alone(write) for write in writes]
-        self._tell(_answer_all, answers, outcomes)
-
-    def _commit_alone(self, write: Write) -> Any:
-        try:
-            [outcome] = self._known((write,), self._insist(self._store.commit, (write,)))
-        except BaseException as error:  # noqa: BLE001 as above
-            return _raised(error)
-        return outcome
-
-    def _known(self, writes: Sequence[Write], outcomes: list[Any]) -> list[Any]:
-        """The outcomes. Of a commit that was cut off and made again a lost lease does not tell what became of the first try."""
-        if not self._again:
-            return outcomes
-        return [
-            _unknown(write) if outcome is False and isinstance(write, Save) else outcome
-            for write, outcome in zip(writes, outcomes, strict=True)
-        ]
-
-
-# --- in the event loop ---
-
-
-def _raised(error: BaseException) -> Exception:
+def raised(error: BaseException) -> Exception:
     """An exception as an outcome. What would end the event loop is for the thread's own calls only."""
     return error if isinstance(error, Exception) else StoreError(f"the store raised {said(error)}")
 
 
-def _unknown(save: Save) -> UnknownOutcomeError:
-    return UnknownOutcomeError(
-        f"run {save.run_id!r}: the database was lost while the checkpoint of revision {save.revision} was committed, and "
-        "another worker has the run by now: whether that checkpoint was saved is not known. The run goes on from what was"
-    )
-
-
-def _answer_all(answers: Any, outcomes: Any) -> None:
-    for answer, outcome in zip(answers, outcomes, strict=True):
-        try:
-            answer(outcome)
-        except Exception:
-            logger.exception("an answer of the database could not be handed on")
-
-
-def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
+def settle(future: asyncio.Future[Any], outcome: Any) -> None:
+    """An answer that goes to whoever awaits a future."""
     if future.done():
         return
     if isinstance(outcome, Exception):

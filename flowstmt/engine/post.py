@@ -25,7 +25,7 @@ from flowstmt.beside import cancelled
 from flowstmt.core.events import NEEDS_TEARDOWN
 from flowstmt.core.state import AFTER_CALLBACK, CallbackRequest, Thread
 from flowstmt.engine.deliveries import Delivery
-from flowstmt.engine.lanes import UnknownOutcomeError
+from flowstmt.engine.write_lane import UnknownOutcomeError
 from flowstmt.errors import (
     AmbiguousCallbackError,
     ConflictError,

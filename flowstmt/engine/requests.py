@@ -23,11 +23,11 @@ from uuid import uuid4
 
 from flowstmt.core.state import OVER, WorkflowStatus
 from flowstmt.engine.deliveries import MovedOnError
-from flowstmt.engine.lanes import UnknownOutcomeError
 from flowstmt.engine.messages import read_answer, read_error_info
 from flowstmt.engine.movers import Mover
 from flowstmt.engine.surroundings import Surroundings
 from flowstmt.engine.worker import Worker
+from flowstmt.engine.write_lane import UnknownOutcomeError
 from flowstmt.errors import (
     ConflictError,
     FlowstmtError,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from flowstmt.engine.catalogue import Catalogue
 from flowstmt.engine.clock import StoreClock
 from flowstmt.engine.invoking import Threads
-from flowstmt.engine.lanes import ReadLane, WriteLane
+from flowstmt.engine.lanes import ReadLane
 from flowstmt.engine.settings import Settings
 from flowstmt.engine.watching import Watchers
+from flowstmt.engine.write_lane import WriteLane
 from flowstmt.stores.protocol import Store
 
 __all__ = ["Surroundings"]

@@ -21,7 +21,7 @@ class Underway(Protocol):
     def fileno(self) -> int:
         """The descriptor that can be read once there is news."""
 
-    def outcomes(self) -> Sequence[Outcome] | None:
+    def outcomes(self) -> list[Outcome] | None:
         """The answers, as those of ``commit``; None if they are not all there yet. Does not wait.
 
         Raises ``StoreError``. With ``retry`` it is not known whether it was committed, or it was not: the same writes are then
@@ -36,7 +36,7 @@ class Underway(Protocol):
 class CommitsAtOnce(Protocol):
     """Has a second way to commit, for the thread of an event loop."""
 
-    def commit_at_once(self, writes: Sequence[Write]) -> Sequence[Outcome] | Underway | None:
+    def commit_at_once(self, writes: Sequence[Write]) -> list[Outcome] | Underway | None:
         """Commit without waiting for anybody: neither for a lock, nor for a connection, nor for a server.
 
         It may wait for the disk: the engine measures how long, and turns to ``commit`` while that takes long. It returns the

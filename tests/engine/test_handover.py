@@ -41,7 +41,7 @@ def test_what_threads_hand_in_is_answered_once_and_in_order(reads: bool, monkeyp
         for other in others:
             other.start()
         for number in range(500):
-            entries.put_soon((3, number), loop)
+            entries.put_all([(3, number)])
             if number % 7 == 0:
                 await asyncio.sleep(0)
         await until(lambda: _is(len(heard) == 2000), "all is heard")
@@ -69,24 +69,17 @@ def test_a_loop_that_is_gone_hears_nothing(reads: bool) -> None:
 
 
 def test_what_is_handed_in_at_once_is_taken_at_once() -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        entries = Entries()
-        for number in range(5):
-            entries.put_soon(number, loop)
-        assert entries.take(3) == [0, 1, 2]
-        assert len(entries) == 2
-        assert entries.take(3) == [3, 4]
-        taking = asyncio.ensure_future(asyncio.to_thread(entries.take, 10))
-        await asyncio.sleep(0)
-        for number in range(5):
-            entries.put_soon(number, loop)
-        taken = await taking
-        while len(taken) < 5:
-            taken += entries.take(10)
-        assert taken == list(range(5))
-
-    run(main())
+    entries = Entries()
+    entries.put_all(range(5))
+    assert entries.take(3) == [0, 1, 2]
+    assert len(entries) == 2
+    assert entries.take(3) == [3, 4]
+    taken: list[list[int]] = []
+    taking = threading.Thread(target=lambda: taken.append(entries.take(10)))
+    taking.start()
+    entries.put_all(range(5))
+    taking.join(10)
+    assert taken == [[0, 1, 2, 3, 4]]
 
 
 def _cannot(*_: Any) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from flowstmt.engine.lanes import ReadLane, WriteLane
+from flowstmt.engine.lanes import ReadLane
+from flowstmt.engine.write_lane import WriteLane
 from flowstmt.errors import StoreError
 from flowstmt.stores.protocol import Publication
 from tests.engine.running import run, until

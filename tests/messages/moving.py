@@ -31,8 +31,9 @@ from flowstmt import (
     current,
 )
 from flowstmt.engine import lanes
-from flowstmt.engine.lanes import ReadLane, WriteLane
+from flowstmt.engine.lanes import ReadLane
 from flowstmt.engine.messages import read_answer
+from flowstmt.engine.write_lane import WriteLane
 from flowstmt.snapshot import dump
 from flowstmt.stores.protocol import Message, MessageKind, NewRun, Publication, Save, Setback, Withdrawal
 from tests.messages.engines import ALL, NOW, Broken, Busy, Order, engine_on
@@ -503,7 +504,7 @@ async def a_write_once_an_engine_is_closed() -> None:
     lane = WriteLane("engine w-1, writing", Store())
     lane.start()
     await lane.stop(1)
-    lane.submit_soon(Withdrawal("m-1"), print, asyncio.get_running_loop())
+    lane.submit(Withdrawal("m-1"), print)
 
 
 @STORING.row

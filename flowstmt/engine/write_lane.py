@@ -1,0 +1,314 @@
+"""Where an engine's database is written: by the event loop itself where the store can do that, else by one thread.
+
+Rules:
+
+1. Writes are committed in the order in which they are handed in, and calls of the thread come between them. So the event
+   loop commits only what has nothing in front of it: nothing is in the thread's hands, and no other commit is under way.
+2. What can be committed at once is committed at once (group commit). While one batch is committed, the next one gathers.
+3. A write that the database refuses fails for whoever made it, and for nobody else.
+4. Of a commit that was cut off, and made again, a lost lease does not tell what became of the first try.
+
+Theory: those who were answered together come back together. So after an answer to many the next writes are gathered until the
+event loop's next turn, and after an answer to one, the next one goes at once. No time is lost by waiting for more to come.
+
+Where the store sends and is answered later, many writes are parted in two halves: while the server commits one of them, the
+runs of the other go on. That pays while the server is quicker than the runs are; else one commit of all is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextvars import Context, copy_context
+from functools import partial
+from time import perf_counter
+from typing import Any, TypeAlias
+
+from flowstmt.beside import running_loop
+from flowstmt.engine.at_once import AtOnce
+from flowstmt.engine.lanes import Answer, Lane, raised, settle
+from flowstmt.errors import LeaseLostError, StoreError, said
+from flowstmt.stores.at_once import Underway
+from flowstmt.stores.protocol import Outcome, Save, Store, Write
+
+__all__ = ["UnknownOutcomeError", "WriteLane"]
+
+logger = logging.getLogger("flowstmt.engine")
+
+_FEW = 2
+"""So many are not worth waiting for."""
+_HALVED = 16
+"""So many are parted in two halves."""
+
+_Batch: TypeAlias = list[tuple[Write, Answer]]
+
+
+class UnknownOutcomeError(LeaseLostError):
+    """A checkpoint whose commit was cut off, and whose lease was lost before it could be handed in again.
+
+    It may be what the run's next owner goes on from, or not.
+    """
+
+
+class _CutOff:
+    """A batch that the thread has to commit again."""
+
+    __slots__ = ("batch",)
+
+    def __init__(self, batch: _Batch) -> None:
+        self.batch = batch
+
+
+class WriteLane(Lane):
+    """Writes, many at once. For the event loop's thread, but for ``submit_threadsafe``."""
+
+    def __init__(self, name: str, store: Store) -> None:
+        super().__init__(name)
+        self._store = store
+        self._at_once = AtOnce(store)
+        self._loop: asyncio.AbstractEventLoop
+        self._context: Context
+        # What goes on at the loop's next turn, or when the commit that is under way has come to its end.
+        self._gathered: _Batch = []
+        self._has_turn = False
+        # How much is in the hands of the thread, or in its queue.
+        self._in_thread = 0
+        # How many were answered together the last time, and when.
+        self._together = 1
+        self._answered_at = 0.0
+        # What was sent, when, and how long its answer took the last time.
+        self._sent: _Batch = []
+        self._sent_at = self._served_in = 0.0
+        self._underway: Underway | None = None
+        self._door = -1
+        self._landed: asyncio.Future[None] | None = None
+
+    def start(self) -> None:
+        """Begin, for the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        # Who hands something in does so inside of a run; the answer is told outside of it.
+        self._context = copy_context()
+        super().start()
+
+    def backlog(self) -> int:
+        """How much waits for its turn."""
+        return len(self._queue) + len(self._gathered)
+
+    def submit(self, write: Write, answer: Answer) -> None:
+        """Have something written; ``answer`` is told the outcome: an exception if the database refuses it."""
+        if self._closed:
+            raise self._is_closed()
+        self._gathered.append((write, answer))
+        if self._has_turn or self._underway is not None:
+            return
+        if self._together > _FEW and not self._in_thread:
+            self._has_turn = True
+            self._loop.call_soon(self._take_turn, context=self._context)
+        else:
+            self._pass_on()
+
+    def submit_threadsafe(self, write: Write, answer: Answer) -> None:
+        """``submit`` from any thread."""
+        if running_loop() is self._loop:
+            self.submit(write, answer)
+            return
+        if self._closed:
+            raise self._is_closed()
+        try:
+            self._loop.call_soon_threadsafe(self._submit_late, write, answer, context=self._context)
+        except RuntimeError:
+            raise self._is_closed() from None
+
+    def _submit_late(self, write: Write, answer: Answer) -> None:
+        if self._closed:
+            answer(self._is_closed())
+        else:
+            self.submit(write, answer)
+
+    async def write(self, write: Write) -> Any:
+        """Have something written, and wait for it. Raises what the database refuses it with."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.submit(write, partial(settle, future))
+        return await future
+
+    def _put(self, entry: Any) -> None:
+        if not self._closed:
+            self._hand_over(self._gathered)
+            self._gathered = []
+            self._in_thread += 1
+        super()._put(entry)
+
+    async def _gather_up(self, seconds: float) -> None:
+        if self._underway is not None:
+            self._landed = self._loop.create_future()
+            await asyncio.wait([self._landed], timeout=seconds)
+        if self._underway is not None:
+            self._underway.abandon()
+            self._underway = None
+            batch, self._sent = self._sent, []
+            left = StoreError(
+                f"{self._name}: the engine was closed before the database answered; what it was told last may be saved or not"
+            )
+            self._answered(batch, [left] * len(batch))
+        self._hand_over(self._gathered)
+        self._gathered = []
+
+    # -- to the database
+
+    def _take_turn(self) -> None:
+        self._has_turn = False
+        if self._gathered and self._underway is None:
+            self._pass_on(parts=True)
+
+    def _pass_on(self, *, parts: bool = False) -> None:
+        """Have what has gathered committed, by whoever can do it now."""
+        batch, self._gathered = self._gathered, []
+        if not self._in_thread and not self._closed and self._at_once.suits(len(batch)):
+            now = perf_counter()
+            if parts and self._at_once.sends and len(batch) >= _HALVED and self._served_in < now - self._answered_at:
+                half = len(batch) // 2
+                batch, self._gathered = batch[:half], batch[half:]
+            found = self._at_once.commit([write for write, _ in batch])
+            if isinstance(found, list):
+                # Not told here: whoever has handed it in is still about to wait for it.
+                self._has_turn = True
+                self._loop.call_soon(self._land, batch, found, context=self._context)
+                return
+            if found is not None:
+                self._sent, self._sent_at, self._underway = batch, now, found
+                try:
+                    self._watch(found.fileno())
+                except NotImplementedError:  # the event loop of Windows hears of pipes and sockets in other ways only
+                    self._at_once.renounce()
+                    found.abandon()
+                    self._cut_off()
+                return
+            batch += self._gathered
+            self._gathered = []
+        self._hand_over(batch)
+
+    def _hand_over(self, batch: _Batch) -> None:
+        """Let the thread do it."""
+        if self._underway is None:
+            self._look_away()
+        if batch:
+            self._in_thread += len(batch)
+            self._queue.put_all(batch)
+
+    def _watch(self, door: int) -> None:
+        if door == self._door:
+            return
+        self._look_away()
+        self._context.copy().run(self._loop.add_reader, door, self._hear)
+        self._door = door
+
+    def _look_away(self) -> None:
+        """Where the thread reads, or nothing is expected, the event loop would find something to read again and again."""
+        if self._door >= 0:
+            self._loop.remove_reader(self._door)
+            self._door = -1
+
+    # -- from the database
+
+    def _hear(self) -> None:
+        """There is something to be read."""
+        if self._underway is None:
+            self._look_away()
+            return
+        try:
+            outcomes = self._underway.outcomes()
+        except Exception as error:  # noqa: BLE001 the thread makes it again, and meets the same if that lasts
+            logger.info("%s: a commit was cut off, and is made again: %s", self._name, said(error))
+            self._cut_off()
+            self._has_landed()
+            return
+        if outcomes is None:
+            return
+        batch, self._sent = self._sent, []
+        self._underway = None
+        self._served_in = perf_counter() - self._sent_at
+        self._answered(batch, outcomes)
+        self._has_landed()
+
+    def _has_landed(self) -> None:
+        if self._in_thread:
+            self._look_away()
+        if self._gathered and not self._has_turn and self._underway is None:
+            self._pass_on()
+        if self._landed is not None and not self._landed.done():
+            self._landed.set_result(None)
+
+    def _cut_off(self) -> None:
+        """What was sent has to be sent again, by the thread."""
+        batch, self._sent = self._sent, []
+        self._underway = None
+        self._look_away()
+        self._in_thread += len(batch)
+        self._queue.put(_CutOff(batch))
+
+    def _land(self, batch: _Batch, outcomes: Sequence[Any]) -> None:
+        self._has_turn = False
+        self._answered(batch, outcomes)
+        self._take_turn()
+
+    def _answered(self, batch: _Batch, outcomes: Sequence[Any]) -> None:
+        self._together = len(batch)
+        self._answered_at = perf_counter()
+        super()._answer([answer for _, answer in batch], outcomes)
+
+    def _committed(self, answers: Sequence[Answer], outcomes: Sequence[Any]) -> None:
+        """The thread has."""
+        self._together = len(answers)
+        self._answer(answers, outcomes)
+
+    def _answer(self, answers: Sequence[Answer], outcomes: Sequence[Any]) -> None:
+        self._in_thread -= len(answers)
+        super()._answer(answers, outcomes)
+
+    # -- in the thread
+
+    def _do(self, entries: list[Any]) -> None:
+        batch: _Batch = []
+        for entry in entries:
+            if type(entry) is tuple:
+                batch.append(entry)
+                continue
+            if batch:
+                self._commit(batch)
+                batch = []
+            if type(entry) is _CutOff:
+                self._commit(entry.batch, cut_off=True)
+            else:
+                self._make(entry)
+        if batch:
+            self._commit(batch)
+
+    def _commit(self, batch: _Batch, *, cut_off: bool = False) -> None:
+        writes, answers = zip(*batch, strict=True)
+        outcomes: list[Any]
+        try:
+            outcomes = self._insist(self._store.commit, writes)
+            if cut_off or self._again:
+                outcomes = list(map(_known, writes, outcomes))
+        except BaseException as error:  # noqa: BLE001 it is for who waits; the thread is for all
+            # What is wrong with one of them must not become the trouble of all.
+            outcomes = [raised(error)] if len(writes) == 1 else [self._commit_alone(write, cut_off) for write in writes]
+        self._tell(self._committed, answers, outcomes)
+
+    def _commit_alone(self, write: Write, cut_off: bool) -> Any:
+        try:
+            [outcome] = self._insist(self._store.commit, (write,))
+        except BaseException as error:  # noqa: BLE001 as above
+            return raised(error)
+        return _known(write, outcome) if cut_off or self._again else outcome
+
+
+def _known(write: Write, outcome: Any) -> Any:
+    """The outcome of a commit that was cut off and made again: a lost lease does not tell what became of the first try."""
+    if outcome is not False or not isinstance(write, Save):
+        return outcome
+    return UnknownOutcomeError(
+        f"run {write.run_id!r}: the database was lost while the checkpoint of revision {write.revision} was committed, and "
+        "another worker has the run by now: whether that checkpoint was saved is not known. The run goes on from what was"
+    )
