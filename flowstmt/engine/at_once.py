@@ -36,7 +36,7 @@ _LONGEST_DETOUR = 4096
 class AtOnce:
     """The commits of a store that need no thread; none, if it offers none."""
 
-    __slots__ = ("_commit", "_detour", "_left", "_takes", "sends")
+    __slots__ = ("_commit", "_detour", "_left", "_takes", "sends", "spent")
 
     def __init__(self, store: Store) -> None:
         self._commit = store.commit_at_once if isinstance(store, CommitsAtOnce) else None
@@ -44,6 +44,8 @@ class AtOnce:
         self._detour = self._left = 0
         # Whether it sends, and need not wait: known once it has done so.
         self.sends = False
+        # So many seconds went by in commits since somebody has set this back.
+        self.spent = 0.0
 
     def suits(self, count: int) -> bool:
         """Whether so many writes may be committed in this way now."""
@@ -66,6 +68,7 @@ class AtOnce:
         took = perf_counter() - began
         if found is not None:
             self.sends = not isinstance(found, list)
+        self.spent += took
         self._takes += (min(took, 4 * _QUICK) - self._takes) * _WEIGHT
         if self._takes <= _QUICK:
             self._detour = 0

@@ -88,8 +88,13 @@ class Checkpoints:
         blob: bytes,
         rest: Rest | None,
         turn: Callable[[], BaseException | None] | None,
+        *,
+        calm: bool = False,
     ) -> asyncio.Future[None]:
-        """Write a checkpoint. What this returns is done when it is committed; what ``turn`` answers then is raised there."""
+        """Write a checkpoint. What this returns is done when it is committed; what ``turn`` answers then is raised there.
+
+        ``calm``: nothing is left to be done with it, so that it may be committed before this returns.
+        """
         save = Save(self.run_id, self.fence, revision, blob, rest)
         self._add_all(save)
         # Until it is committed nothing else may be written with it: it may be that of a transaction that is rolled back.
@@ -104,6 +109,11 @@ class Checkpoints:
                 transaction.commit(save, self._saved)
                 return future
             transaction.roll_back()
+        elif calm:
+            outcome = self._around.writes.commit_here(save)
+            if outcome is not None:
+                self._saved(outcome)
+                return future
         self._around.writes.submit(save, self._saved)
         return future
 

@@ -375,6 +375,8 @@ class Mover:
             rest.version = version_of(type(self.workflow))
         # The answer to a callback that was taken beside a resume must not be an error.
         turn = self._turn if self._resuming and kind is not AFTER_CALLBACK else None
+        if taking is None and rest is None and not (post.early or post.kept):
+            return self.checkpoints.save(kind, state.revision, blob, None, turn, calm=True)
         saving = self.checkpoints.save(kind, state.revision, blob, rest, turn)
         if taking is not None:
             taking.saving = saving

@@ -38,6 +38,11 @@ logger = logging.getLogger("flowstmt.engine")
 
 _FEW = 2
 """So many are not worth waiting for."""
+_ALONE = 4
+"""After so many turns of the event loop in which one write came, whoever makes it is taken to be alone."""
+_STREAK = 8
+_STREAK_SECONDS = 0.001
+"""So many writes of one that is alone are committed before the event loop has a turn, and in so much time."""
 _HALVED = 16
 """So many are parted in two halves."""
 
@@ -72,6 +77,8 @@ class WriteLane(Lane):
         # What goes on at the loop's next turn, or when the commit that is under way has come to its end.
         self._gathered: _Batch = []
         self._has_turn = False
+        # In how many turns one write was all, and how many have been committed since the loop had its last turn.
+        self._alone = self._streak = 0
         # How much is in the hands of the thread, or in its queue.
         self._in_thread = 0
         # How many were answered together the last time, and when.
@@ -107,6 +114,28 @@ class WriteLane(Lane):
             self._loop.call_soon(self._take_turn, context=self._context)
         else:
             self._pass_on()
+
+    def commit_here(self, write: Write) -> Any:
+        """The outcome of a write that was committed here and now. None: nothing was done, and it is to be handed in.
+
+        Done only for one who writes alone: those who write at the same time are committed together.
+        """
+        if (
+            self._alone < _ALONE
+            or self._streak >= _STREAK
+            or self._at_once.spent >= _STREAK_SECONDS
+            or self._has_turn
+            or self._in_thread
+            or self._closed
+            or self._at_once.sends
+            or not self._at_once.suits(1)
+        ):
+            return None
+        found = self._at_once.commit((write,))
+        if not isinstance(found, list):
+            return None
+        self._streak += 1
+        return found[0]
 
     def submit_threadsafe(self, write: Write, answer: Answer) -> None:
         """``submit`` from any thread."""
@@ -249,6 +278,9 @@ class WriteLane(Lane):
 
     def _land(self, batch: _Batch, outcomes: Sequence[Any]) -> None:
         self._has_turn = False
+        self._alone = 0 if self._gathered else self._alone + 1
+        self._streak = 0
+        self._at_once.spent = 0.0
         self._answered(batch, outcomes)
         self._take_turn()
 

@@ -132,6 +132,54 @@ def test_what_comes_together_is_committed_together_by_the_thread_and_a_lone_one_
     run(main())
 
 
+def test_who_writes_alone_need_not_wait_for_the_loop_but_the_loop_gets_its_turns() -> None:
+    async def main() -> None:
+        store = Quick()
+        lane = lane_of(store)
+        assert lane.commit_here(write("who knows")) is None, "there may be others"
+        for name in "abcd":
+            await lane.write(write(name))
+        store.commits.clear()
+        outcomes = [lane.commit_here(write(f"{number}")) for number in range(10)]
+        assert outcomes == [True] * 8 + [None] * 2, "others wait for a turn of the loop"
+        assert [names for _, names in store.commits] == [[f"{number}"] for number in range(8)]
+        await lane.write(write("with a turn"))
+        assert lane.commit_here(write("again")) is True
+        lane._at_once.spent = 0.001
+        assert lane.commit_here(write("that took long")) is None
+        await lane.write(write("with a turn"))
+        store.busy = True
+        assert lane.commit_here(write("somebody else writes")) is None
+        store.busy = False
+        await asyncio.gather(*writing(lane, "one", "another"))
+        assert lane.commit_here(write("no more")) is None, "another one writes"
+        await lane.stop(1)
+
+    run(main())
+
+
+def test_who_writes_alone_waits_where_the_answer_comes_later_and_behind_the_thread() -> None:
+    async def main() -> None:
+        store = Sends()
+        lane = lane_of(store)
+        await _sent_alone(store, lane)
+        lane._alone = 100
+        assert lane.commit_here(write("a")) is None
+        await lane.stop(1)
+        store = Quick()  # type: ignore[assignment] # it has all of that
+        lane = lane_of(store)
+        lane._alone = 100
+        store.gate.clear()
+        calling = asyncio.ensure_future(lane.call(lambda: store.gate.wait(10)))
+        await asyncio.sleep(0)
+        assert lane.commit_here(write("a")) is None
+        store.gate.set()
+        assert await calling
+        await lane.stop(1)
+
+    run(main())
+
+
 def test_nothing_overtakes_what_the_thread_has_in_hand() -> None:
     async def main() -> None:
         store = Quick()
