@@ -90,30 +90,32 @@ class Checkpoints:
         turn: Callable[[], BaseException | None] | None,
         *,
         calm: bool = False,
-    ) -> asyncio.Future[None]:
+    ) -> asyncio.Future[None] | None:
         """Write a checkpoint. What this returns is done when it is committed; what ``turn`` answers then is raised there.
 
-        ``calm``: nothing is left to be done with it, so that it may be committed before this returns.
+        ``calm``: nothing else is to be done with it, so that it may be committed here and now; then this returns None.
         """
         save = Save(self.run_id, self.fence, revision, blob, rest)
         self._add_all(save)
+        transaction = self.transaction
+        if calm and transaction is None:
+            outcome = self._around.writes.commit_here(save)
+            if outcome is not None:
+                error = self._told(outcome, blob, rest, turn)
+                if error is not None:
+                    raise error
+                return None
         # Until it is committed nothing else may be written with it: it may be that of a transaction that is rolled back.
         self._draft = blob
         self._rest, self._turn = rest, turn
         self.resting = rest is not None
         future = self._saving = asyncio.get_running_loop().create_future()
-        transaction = self.transaction
         if transaction is not None:
             self.transaction = None
             if kind is not AFTER_FAILURE:
                 transaction.commit(save, self._saved)
                 return future
             transaction.roll_back()
-        elif calm:
-            outcome = self._around.writes.commit_here(save)
-            if outcome is not None:
-                self._saved(outcome)
-                return future
         self._around.writes.submit(save, self._saved)
         return future
 
@@ -136,24 +138,28 @@ class Checkpoints:
         future, rest, turn = self._saving, self._rest, self._turn
         assert future is not None  # it was asked
         self._saving = self._rest = self._turn = None
-        error: BaseException | None = outcome if outcome is not True else None
-        if outcome is True:
-            self.blob = self._draft
-            self.attempts = 0
-            if rest is not None:
-                self.rested = True
-                self.wake_at = rest.wake_at
-            self._around.watchers.tell(self.run_id, self.blob, rests=None if rest is None else rest.status)
-            if turn is not None:
-                error = turn()
-        elif outcome is False:
-            error = self.lease_lost()
+        error = self._told(outcome, self._draft, rest, turn)
         if future.done():
             return  # whoever waited was cancelled
         if error is None:
             future.set_result(None)
         else:
             future.set_exception(error)
+
+    def _told(
+        self, outcome: Any, blob: bytes, rest: Rest | None, turn: Callable[[], BaseException | None] | None
+    ) -> BaseException | None:
+        """What became of a checkpoint; what is to be raised where it was awaited."""
+        if outcome is not True:
+            error: BaseException = self.lease_lost() if outcome is False else outcome
+            return error
+        self.blob = blob
+        self.attempts = 0
+        if rest is not None:
+            self.rested = True
+            self.wake_at = rest.wake_at
+        self._around.watchers.tell(self.run_id, blob, rests=None if rest is None else rest.status)
+        return None if turn is None else turn()
 
     # --- other writes ---
 

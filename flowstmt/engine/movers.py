@@ -348,8 +348,8 @@ class Mover:
 
     # --- checkpoints ---
 
-    def save(self, kind: CheckpointType) -> asyncio.Future[None]:
-        """Write a checkpoint. What this returns is done when it is committed."""
+    def save(self, kind: CheckpointType) -> asyncio.Future[None] | None:
+        """Write a checkpoint. What this returns is done when it is committed; None if it is, as it may be inside a resume."""
         state, post = self.state, self.post
         taking: Delivery | None = None
         try:
@@ -375,9 +375,8 @@ class Mover:
             rest.version = version_of(type(self.workflow))
         # The answer to a callback that was taken beside a resume must not be an error.
         turn = self._turn if self._resuming and kind is not AFTER_CALLBACK else None
-        if taking is None and rest is None and not (post.early or post.kept):
-            return self.checkpoints.save(kind, state.revision, blob, None, turn, calm=True)
-        saving = self.checkpoints.save(kind, state.revision, blob, rest, turn)
+        calm = self._resuming and rest is None and taking is None and not (post.early or post.kept)
+        saving = self.checkpoints.save(kind, state.revision, blob, rest, turn, calm=calm)
         if taking is not None:
             taking.saving = saving
         if post.early or post.kept:
@@ -498,6 +497,7 @@ class Mover:
             taken.append(answer)
         try:
             wanted.saving = self.save(AFTER_RESUME)
+            assert wanted.saving is not None  # no resume is under way
             await wanted.saving
         except BaseException:
             self._controls.appendleft(wanted)  # whoever waits is told

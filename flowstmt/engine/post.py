@@ -177,6 +177,7 @@ class Post:
             self._mover.load()
             await self._refuse_now(delivery, delivery.unfit)
             return False
+        assert saving is not None  # no resume is under way
         try:
             await saving
         except BaseException as error:
