@@ -74,14 +74,14 @@ class Gate:
 
     async def arrived(self) -> None:
         """Some action has come."""
-        assert await asyncio.to_thread(self.come.wait, 10), "no action came to the gate"
+        assert await asyncio.to_thread(self.come.wait, 30), "no action came to the gate"
 
     def open(self) -> None:
         self.opened.set()
 
     def pass_through(self) -> None:
         self.come.set()
-        assert self.opened.wait(10), "nobody opened the gate"
+        assert self.opened.wait(30), "nobody opened the gate"
 
 
 @dataclass

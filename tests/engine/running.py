@@ -8,11 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 from flowstmt import Engine
+from flowstmt.engine.movers import Mover
 from flowstmt.stores.protocol import Store
 from tests.engine.databases import Database
 from tests.engine.flows import ALL
 
-SOON = timedelta(seconds=10)
+SOON = timedelta(seconds=30)
 """Long enough on a slow machine; nothing waits for it."""
 
 
@@ -25,7 +26,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     """A test in an event loop, which must not take for ever."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             await main
 
     asyncio.run(bounded())
@@ -33,10 +34,36 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
     """Wait until something holds that nobody tells."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SOON.total_seconds()):
         while not await holds():  # noqa: ASYNC110 the database is asked, which has no event
             await asyncio.sleep(0.01)
     assert what
+
+
+def mover_of(engine: Engine, run_id: str) -> Mover:
+    """What moves a run in the process of this engine."""
+    parts = engine._parts
+    assert parts is not None  # it is in use
+    mover = parts.worker.held(run_id)
+    assert mover is not None, "the run is not moved here"
+    return mover
+
+
+async def has_looked(engine: Engine) -> None:
+    """The worker has looked for runs since this was called, and begun what it found: what it has not begun, it does not.
+
+    It clears what woke it before it looks: so once it has done that a second time, the first look is over.
+    """
+    parts = engine._parts
+    assert parts is not None  # it is in use
+    worker = parts.worker
+
+    async def is_awake() -> bool:
+        return not worker._news.is_set()
+
+    for _ in range(2):
+        worker.wake()
+        await until(is_awake, "the worker looks")
 
 
 async def stored(store: Store, run_id: str) -> Any:

@@ -527,7 +527,7 @@ class Slow(MemoryStore):
     def commit(self, writes: Sequence[Write]) -> list[Outcome]:
         if any(isinstance(write, Save) and write.revision == self.revision for write in writes):
             self.come.set()
-            assert self.opened.wait(10), "nobody opened the gate"
+            assert self.opened.wait(30), "nobody opened the gate"
         return super().commit(writes)
 
 
@@ -541,7 +541,7 @@ def test_who_is_cut_off_while_it_is_saved_is_told_that_it_may_be_applied(what: s
         await engine.await_status("c", "Waiting", SOON)
         call = engine.callback("c", "end", timeout=None) if what == "callback" else engine.pause("c", timeout=None)
         asking = asyncio.ensure_future(call)
-        assert await asyncio.to_thread(store.come.wait, 10)
+        assert await asyncio.to_thread(store.come.wait, 30)
         leaving = asyncio.ensure_future(engine.__aexit__(None, None, None))
         with pytest.raises(FlowstmtError, match="may be applied all the same"):
             await asking

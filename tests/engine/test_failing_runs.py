@@ -16,6 +16,7 @@ from flowstmt.core.state import CallbackRequest
 from flowstmt.engine.messages import EventBody
 from flowstmt.stores.protocol import Message, MessageKind, NewRun
 from tests.engine.databases import Database
+from tests.engine.flows import Gate
 from tests.engine.running import SOON, run, stored, until
 
 TRIED: Counter[str] = Counter()
@@ -64,6 +65,15 @@ class FailsInAThread(Fails):
 
     def plain(self) -> None:
         self._raise()
+
+
+@dataclass
+class FailsOnce(FailsInAThread):
+    """Waits at a gate when it does not fail."""
+
+    def plain(self) -> None:
+        self._raise()
+        Gate.known["second try"].pass_through()
 
 
 @dataclass
@@ -266,14 +276,14 @@ def test_a_parked_run_is_left_alone_by_messages(database: Database) -> None:
 def test_what_was_told_of_a_failure_is_gone_after_the_next_checkpoint(database: Database) -> None:
     async def main() -> None:
         store = database.store()
-        async with engine_on(store, retry=Retry(max_attempts=3, initial=timedelta(milliseconds=300))) as engine:
-            await engine.start(Fails("once", times=1), run_id="f")
-
-            async def has_failed() -> bool:
-                row = await stored(store, "f")
-                return bool(row.attempts == 1 and row.error and row.wake_at)
-
-            await until(has_failed, "it is set back")
+        gate = Gate("second try")
+        async with engine_on(store, workflows=[FailsOnce]) as engine:
+            await engine.start(FailsOnce("once", times=1), run_id="f")
+            await gate.arrived()
+            row = await stored(store, "f")
+            assert row.attempts == 1
+            assert b"the disk is on fire" in row.error
+            gate.open()
             await engine.result("f", SOON)
             row = await stored(store, "f")
             assert (row.attempts, row.error) == (0, None)

@@ -29,7 +29,7 @@ class Store:
 
     def commit(self, writes: Sequence[Any]) -> list[Any]:
         self.entered.set()
-        assert self.gate.wait(10)
+        assert self.gate.wait(30)
         names = [write.run_id for write in writes]
         self.broken(names)
         self.batches.append(names)
@@ -47,7 +47,7 @@ def test_what_gathers_while_one_batch_is_committed_is_committed_at_once() -> Non
         lane.start()
         store.gate.clear()
         first = asyncio.ensure_future(lane.write(write("first")))
-        assert await asyncio.to_thread(store.entered.wait, 10)
+        assert await asyncio.to_thread(store.entered.wait, 30)
         others = [asyncio.ensure_future(lane.write(write(f"{number}"))) for number in range(5)]
         await until(lambda: _is(lane.backlog() == 5), "they gather")
         store.gate.set()
@@ -65,7 +65,7 @@ def test_calls_come_in_order_between_writes() -> None:
         lane.start()
         store.gate.clear()
         waiting = [asyncio.ensure_future(lane.write(write("first")))]
-        assert await asyncio.to_thread(store.entered.wait, 10)
+        assert await asyncio.to_thread(store.entered.wait, 30)
         waiting.append(asyncio.ensure_future(lane.write(write("before"))))
         await asyncio.sleep(0)
         waiting.append(asyncio.ensure_future(lane.call(lambda: store.batches.append(["call"]))))
@@ -104,7 +104,7 @@ def test_what_breaks_a_batch_is_found_by_committing_alone() -> None:
         lane.start()
         store.gate.clear()
         first = asyncio.ensure_future(lane.write(write("first")))
-        assert await asyncio.to_thread(store.entered.wait, 10)
+        assert await asyncio.to_thread(store.entered.wait, 30)
         others = [asyncio.ensure_future(lane.write(write(name))) for name in ("a", "bad", "b")]
         await until(lambda: _is(lane.backlog() == 3), "they gather")
         store.gate.set()
@@ -206,7 +206,7 @@ def test_whoever_was_cancelled_is_not_told() -> None:
         lane.start()
         store.gate.clear()
         written = asyncio.ensure_future(lane.write(write("a")))
-        assert await asyncio.to_thread(store.entered.wait, 10)
+        assert await asyncio.to_thread(store.entered.wait, 30)
         written.cancel()
         store.gate.set()
         assert await lane.write(write("b")) is True

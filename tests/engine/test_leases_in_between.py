@@ -29,7 +29,7 @@ class SlowToLease:
 
     def claim_run(self, worker: str, run_id: str, lease: timedelta) -> Claims:
         self.asked.set()
-        assert self.may.wait(10)
+        assert self.may.wait(30)
         return self._store.claim_run(worker, run_id, lease)
 
 
@@ -41,7 +41,7 @@ def test_a_caller_who_gives_up_while_the_run_is_being_leased_leaves_no_lease_beh
         slow = SlowToLease(database.store())
         async with Engine(cast(Store, slow), ALL, worker=False) as engine:
             calling = asyncio.create_task(engine.callback("o-1", PAID, 5))
-            await asyncio.to_thread(slow.asked.wait, 10)
+            assert await asyncio.to_thread(slow.asked.wait, 30)
             calling.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await calling
@@ -64,10 +64,14 @@ def test_a_lease_that_comes_while_the_engine_is_being_closed_is_given_back(datab
         slow = SlowToLease(database.store())
         async with Engine(cast(Store, slow), ALL) as engine:
             calling = asyncio.create_task(engine.callback("o-1", PAID, 5))
-            await asyncio.to_thread(slow.asked.wait, 10)
-            asyncio.get_running_loop().call_later(0.05, slow.may.set)
+            assert await asyncio.to_thread(slow.asked.wait, 30)
+            parts = engine._parts
+            assert parts is not None
+            leaving = asyncio.create_task(until(lambda: _is(parts.worker._stopping), "the engine is being left"))
+            leaving.add_done_callback(lambda _: slow.may.set())
+        await leaving
         # Whether it was still taken does not matter here.
-        await asyncio.wait([calling], timeout=10)
+        await asyncio.wait([calling], timeout=30)
         assert calling.done()
         if calling.exception() is not None:
             assert "engine" in str(calling.exception())
@@ -104,3 +108,7 @@ def test_an_unpaused_run_goes_on_though_its_worker_died_before_it_came_to_rest(d
         return outcomes
 
     run(main())
+
+
+async def _is(holds: bool) -> bool:
+    return holds

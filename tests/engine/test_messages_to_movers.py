@@ -31,7 +31,8 @@ from flowstmt import (
     Wait,
 )
 from tests.engine.databases import Database
-from tests.engine.running import SOON, run, until
+from tests.engine.running import SOON, mover_of, run, until
+from tests.engine.test_callbacks import posted
 
 CALLS: Counter[str] = Counter()
 GATES: dict[str, asyncio.Event] = {}
@@ -200,7 +201,7 @@ def test_a_callback_is_taken_while_an_action_is_in_flight(database: Database) ->
                 run_id = f"b-{number}"
                 await one.start(Beside("beside"), run_id=run_id)
                 await until(partial(_called, "beside", number + 1), "it is in its action")
-                await caller.callback(run_id, "told", "news", timeout=timedelta(seconds=10))
+                await caller.callback(run_id, "told", "news", timeout=SOON)
             assert CALLS["beside"] == 2  # nothing was interrupted
             GATES["beside"].set()
             assert await one.result("b-0", SOON) == await one.result("b-1", SOON) == "news"
@@ -233,10 +234,12 @@ def test_an_approval_from_another_process_is_answered_with_how_things_stand(data
         async with engine_on(database) as one, engine_on(database, worker=False) as two:
             await one.start(Approved("sign"), run_id="p")
             await until(lambda: _is(CALLS["sign"] == 1), "it is in its action")
-            asyncio.get_running_loop().call_later(0.2, GATES["sign"].set)
-            found = await two.callback("p", APPROVE, Answer("ann"), timeout=timedelta(seconds=10))
+            answering = asyncio.create_task(two.callback("p", APPROVE, Answer("ann"), timeout=SOON))
+            await until(lambda: posted(two, "p"), "the message is in the inbox")
+            GATES["sign"].set()
+            found = await answering
             assert (found.decision, found.missing) == ("open", ["bob"])
-            found = await one.callback("p", APPROVE, Answer("bob"), timeout=timedelta(seconds=10))
+            found = await one.callback("p", APPROVE, Answer("bob"), timeout=SOON)
             assert found.decision == "approved"
             await one.result("p", SOON)
 
@@ -251,7 +254,9 @@ def test_a_callback_that_comes_before_its_wait_is_taken_when_the_run_gets_there(
             await one.start(Late("late"), run_id="b")
             await until(lambda: _is(CALLS["late"] == 2), "they are in their actions")
             answers = asyncio.gather(one.callback("a", "paid", 2), two.callback("b", "paid", 3))
-            asyncio.get_running_loop().call_later(0.1, GATES["late"].set)
+            for run_id in ("a", "b"):
+                await until(partial(_has_come, one, run_id), "its mover has got it")
+            GATES["late"].set()
             assert list(await answers) == [4, 6]
             assert await one.result("a", SOON) == await one.result("b", SOON) == "paid"
 
@@ -299,7 +304,8 @@ def test_a_control_for_a_busy_run_is_applied_after_its_next_checkpoint(database:
                 await one.start(Late("busy"), run_id=run_id)
                 await until(partial(_called, "busy", number + 1), "it is in its action")
                 pausing = asyncio.ensure_future(who.pause(run_id))
-                await asyncio.sleep(0.1)
+                await until(partial(_is_to_be_controlled, one, run_id), "its mover has been told")
+                assert (await one.get(run_id)).status == "Resuming"
                 assert not pausing.done()
                 GATES["busy"].set()
                 await pausing
@@ -309,6 +315,14 @@ def test_a_control_for_a_busy_run_is_applied_after_its_next_checkpoint(database:
                 assert CALLS["busy"] == number + 1
 
     run(main())
+
+
+async def _has_come(engine: Engine, run_id: str) -> bool:
+    return mover_of(engine, run_id).post.is_busy()
+
+
+async def _is_to_be_controlled(engine: Engine, run_id: str) -> bool:
+    return len(mover_of(engine, run_id)._controls) == 1
 
 
 async def _called(name: str, times: int) -> bool:

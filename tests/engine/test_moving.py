@@ -28,7 +28,7 @@ from flowstmt import (
 from flowstmt.core.state import CallbackRequest
 from flowstmt.stores.protocol import Message, MessageKind, MessageStatus
 from tests.engine.databases import Database
-from tests.engine.running import SOON, run, until
+from tests.engine.running import SOON, mover_of, run, until
 
 CALLS: Counter[str] = Counter()
 GATES: dict[str, asyncio.Event] = {}
@@ -77,7 +77,7 @@ class TooSlow:
 
     def definition(self) -> Statement:
         again = Retry(max_attempts=2, initial=timedelta(milliseconds=1))
-        limit = timedelta(milliseconds=100)
+        limit = timedelta(milliseconds=500)  # the second attempt has to begin and end within it, on a slow machine too
         slow = Step("slow", self.slow, timeout=limit, retry=again, concurrent=True, into="done")
         return S(slow, Return(self.done))
 
@@ -232,16 +232,13 @@ def test_a_callback_whose_caller_gives_up_is_not_taken() -> None:
         async with engine_on(MemoryStore()) as engine:
             await engine.start(Holds("busy"), run_id="h")
             await until(lambda: _is(CALLS["busy"] == 1), "it is in its action")
-            parts = engine._parts
-            assert parts is not None
-            mover = parts.worker.held("h")
-            assert mover is not None
+            mover = mover_of(engine, "h")
             request = CallbackRequest("answered")
             with pytest.raises(TimeoutError):
                 await mover.callback(request, 1, 0.01)
             early = asyncio.ensure_future(mover.callback(request, 1))
             pausing = asyncio.ensure_future(mover.control("pause", {}))
-            await asyncio.sleep(0.01)
+            await until(lambda: _is(mover.post.is_busy() and len(mover._controls) == 1), "it has got both")
             for each in (early, pausing):
                 each.cancel()
                 with pytest.raises(asyncio.CancelledError):
@@ -266,12 +263,9 @@ def test_what_nobody_can_do_to_a_run_is_refused(database: Database) -> None:
         async with engine_on(database.store()) as engine:
             await engine.start(Holds("held"), run_id="h")
             await until(lambda: _is(CALLS["held"] == 1), "it is in its action")
-            parts = engine._parts
-            assert parts is not None
-            mover = parts.worker.held("h")
-            assert mover is not None
+            mover = mover_of(engine, "h")
             wanted = [asyncio.ensure_future(mover.control(action, {})) for action in ("dance", "unpause")]
-            await asyncio.sleep(0.01)
+            await until(lambda: _is(len(mover._controls) == 2), "it has got both")
             GATES["held"].set()
             for each in wanted:
                 with pytest.raises(ControlError):

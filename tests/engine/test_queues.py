@@ -63,7 +63,7 @@ def test_a_callback_does_not_begin_a_run_that_stands_in_its_queue(database: Data
             await engine.await_status("a-1", "Waiting", SOON)
             await engine.start(Answered(), run_id="a-2", queue="one")
             with pytest.raises(TimeoutError, match="'answered' was not taken in time: the run stands in queue 'one'"):
-                await engine.callback("a-2", "answered", timeout=timedelta(seconds=0.2))
+                await engine.callback("a-2", "answered", timeout=timedelta(seconds=0.5))
             assert (await engine.get("a-2")).revision == 0
             later = asyncio.create_task(engine.callback("a-2", "answered", timeout=SOON))
             await engine.callback("a-1", "answered")

@@ -173,7 +173,7 @@ def test_what_is_handed_to_a_run_before_it_begins_does_not_begin_it(database: Da
             at = datetime.now(UTC) + timedelta(hours=1)
             await engine.start(Order(), run_id="o-1", start_at=at)
             with pytest.raises(TimeoutError, match=r"the run is to begin at .*\. A signal would be kept until then"):
-                await engine.callback("o-1", PAID, 5, timeout=timedelta(seconds=0.1))
+                await engine.callback("o-1", PAID, 5, timeout=timedelta(seconds=0.5))
             assert await engine.signal("o-1", PAID, 5)
             await engine.start(Order(), run_id="o-2", start_at=datetime.now(UTC) + timedelta(seconds=0.3))
             assert await engine.signal("o-2", PAID, 7)

@@ -175,7 +175,7 @@ def test_nothing_is_committed_once_the_lease_is_lost(shared_database: Database) 
         store = shared_database.store()
         async with engine_on(store) as engine:
             await engine.start(Writes("n"), run_id="w")
-            assert await asyncio.to_thread(entered.wait, 10)
+            assert await asyncio.to_thread(entered.wait, 30)
             parts = engine._parts
             assert parts is not None
             mover = parts.worker.held("w")
