@@ -17,9 +17,9 @@ import psycopg
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from flowstmt.stores import postgres as module
 from flowstmt.stores.named_sql import Migration
 from flowstmt.stores.postgres import PostgresStore
+from flowstmt.stores.postgres import store as module
 from flowstmt.stores.protocol import NewRun, Rest, Save, Withdrawal
 from tests.messages.foreign import call_it
 from tests.messages.rows import Table
