@@ -38,6 +38,7 @@ from flowstmt.errors import (
     a_kind_of,
     did_you_mean,
     listed,
+    message_of,
     quoted,
 )
 from flowstmt.handlers import validate_payload
@@ -196,23 +197,32 @@ class Acting:
 
     # --- controls ---
 
-    async def control(self, run_id: str, action: str, arguments: Mapping[str, Any], seconds: float | None) -> None:
-        """Pause, cancel, goto ... a run, where it is moved."""
-        _refuse_inside(run_id, action)
+    async def control(
+        self, run_id: str, action: str, arguments: Mapping[str, Any], seconds: float | None, called: str | None = None
+    ) -> None:
+        """Pause, cancel, goto ... a run, where it is moved. Errors say what was ``called``."""
+        called = called or action
+        _refuse_inside(run_id, called)
         if action == "unpause":
             row = await self._looking.row(run_id)
             if row.status == WorkflowStatus.Paused and not _is_paused_by_hand(row):
                 raise ControlError(
                     f"run {run_id!r}: unpause is refused: nobody paused the run. It is Paused because {why_paused(row)}"
                 )
-        body = ControlBody(action, arguments).write(run_id)
+        body = ControlBody(action, arguments).write(run_id, called)
 
         async def of_mover(mover: Mover) -> bytes:
             await mover.control(action, arguments)
             return b"null"
 
-        ask = Ask(run_id, action, MessageKind.control, body, of_mover, ends=action == "cancel")
-        await self._requests.ask(ask, seconds)
+        ask = Ask(run_id, called, MessageKind.control, body, of_mover, ends=action == "cancel")
+        try:
+            await self._requests.ask(ask, seconds)
+        except ControlError as error:
+            if called == action:
+                raise
+            # Whoever moves the run, in whatever process, knows it by the name of the function.
+            raise ControlError(message_of(error).replace(f"{action} refused", f"{called} refused", 1)) from None
 
     async def retry(self, run_id: str, thread: str | None, by: str, reason: str, seconds: float | None) -> None:
         """Make a run due that could not be moved, or threads of it that wait for another attempt."""
@@ -227,7 +237,7 @@ class Acting:
             _log.info("run %r was released by %s: %s", run_id, by or "somebody", reason or "no reason given")
             return
         arguments = {"thread": thread, "by": by, "reason": reason}
-        await self.control(run_id, "retry_now", arguments, seconds)
+        await self.control(run_id, "retry_now", arguments, seconds, called="retry")
 
     # --- the rest ---
 

@@ -77,9 +77,9 @@ class ControlBody:
     action: str
     arguments: Mapping[str, Any]
 
-    def write(self, run_id: str = "") -> bytes:
-        """As the body of a message to a run. Raises ``StateError`` if an argument has no JSON."""
-        arguments = _text(dict(self.arguments), f"run {run_id!r}: what {self.action} was given")
+    def write(self, run_id: str = "", called: str = "") -> bytes:
+        """As the body of a message to a run. Raises ``StateError``, by what was ``called``, if an argument has no JSON."""
+        arguments = _text(dict(self.arguments), f"run {run_id!r}: what {called or self.action} was given")
         return orjson.dumps({"action": self.action, "arguments": arguments})
 
     @classmethod

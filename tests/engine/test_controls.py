@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from flowstmt import ConflictError, ControlError, FlowstmtError, NotFoundError, Retry, RunCancelledError, WorkflowStatus, load
+from flowstmt import (
+    ConflictError,
+    ControlError,
+    FlowstmtError,
+    NotFoundError,
+    Retry,
+    RunCancelledError,
+    StateError,
+    WorkflowStatus,
+    load,
+)
 from tests.engine.databases import Database
 from tests.engine.flows import MENDED, PAID, Counting, Failing, Gate, Held, Order
 from tests.engine.running import SOON, engine_on, run, until
@@ -208,10 +218,32 @@ def test_retry_of_a_run_that_does_not_wait_for_an_attempt_is_refused(database: D
         async with engine_on(database) as engine:
             await engine.start(Order(), run_id="o-1")
             await engine.await_status("o-1", "Waiting", SOON)
-            with pytest.raises(ControlError, match="nothing waits for another attempt"):
+            with pytest.raises(ControlError, match=r"^run 'o-1': retry refused: nothing waits for another attempt"):
                 await engine.retry("o-1")
+            with pytest.raises(ControlError, match=r"^run 'o-1': retry refused: nothing of a thread 'retry_now refused' waits"):
+                await engine.retry("o-1", "retry_now refused")
+            with pytest.raises(StateError, match="what retry was given can't be turned into JSON"):
+                await engine.retry("o-1", object())  # type: ignore[arg-type] # the mistake
             with pytest.raises(NotFoundError):
                 await engine.retry("o-2")
+
+    run(main())
+
+
+def test_a_refusal_from_another_process_has_the_name_of_what_was_called(database: Database) -> None:
+    async def main() -> None:
+        gate = Gate("refusing")
+        async with engine_on(database) as there, engine_on(database, worker=False) as here:
+            await there.start(Held("refusing"), run_id="h-1")
+            await gate.arrived()
+            retrying = asyncio.create_task(here.retry("h-1"))
+            await until(lambda: posted(here, "h-1"), "the message is in the inbox")
+            gate.open()
+            with pytest.raises(ControlError, match=r"^run 'h-1': retry refused: nothing waits for another attempt"):
+                await retrying
+            await there.await_status("h-1", "Waiting", SOON)
+            with pytest.raises(ControlError, match=r"^run 'h-1': unpause refused"):
+                await here.unpause("h-1")
 
     run(main())
 

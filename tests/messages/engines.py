@@ -554,6 +554,8 @@ async def retry_by_somebody_who_does_not_say_why() -> None:
 
 
 using(CONTROLLING, "retry of a run that was paused", _paused)
+using(CONTROLLING, "retry of a run of which nothing failed", lambda engine: engine.retry("o-1"))
+using(CONTROLLING, "retry of a thread that is none", lambda engine: engine.retry("o-1", BAD_THREAD))
 using(CONTROLLING, "unpause of a run that could not be moved", _unpaused)
 using(CONTROLLING, "arguments without JSON", lambda engine: engine.set_data("o-1", {"sku": object()}))
 using(CONTROLLING, "a purge before a naive instant", lambda engine: engine.purge(BEFORE))
