@@ -480,8 +480,8 @@ class Engine:
     async def dead_letters(self, run_id: str, *, limit: int = 100) -> Sequence[DeadLetter]:
         """Signals that could not be delivered to a run, the oldest first, each with its payload and the reason.
 
-        They are not handed in again. When the reason is mended, send what they say as a signal with another ``key``. Raises
-        ``NotFoundError``.
+        They are not handed in again. When the reason is mended, send each once more, with another ``key``:
+        ``signal(letter.run_id, letter.request, letter.payload, key=...)``. Raises ``NotFoundError``.
         """
         parts = self._inside("dead_letters")
         return await parts.looking.dead_letters(_run_id(run_id, "dead_letters"), limit)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any, ClassVar
 
 import pytest
 
 from flowstmt import (
+    CallbackRequest,
+    Go,
     InvalidPayloadError,
+    Join,
     NotFoundError,
     On,
     Return,
@@ -20,10 +24,11 @@ from flowstmt import (
     UnknownEventError,
     Wait,
     WorkflowFinishedError,
+    current,
 )
 from tests.engine.databases import Database
 from tests.engine.flows import PAID, Counting, Gate, Held, Order, Receipt
-from tests.engine.running import SOON, engine_on, run
+from tests.engine.running import SOON, engine_on, run, until
 
 
 @dataclass
@@ -153,6 +158,7 @@ def test_a_signal_that_is_refused_later_is_a_dead_letter_and_harms_nobody(databa
             assert await engine.result("o-1", SOON) == 5
             (letter,) = await engine.dead_letters("o-1")
             assert (letter.run_id, letter.event, letter.payload, letter.key) == ("o-1", "paid", b"-1", "bad")
+            assert letter.request == CallbackRequest("paid", run_id="o-1")
             assert letter.error == "RefusedError: that is not how paying works"
             assert letter.sent_at is not None
             with pytest.raises(StateError, match="limit must be a whole number from 1"):
@@ -162,6 +168,50 @@ def test_a_signal_that_is_refused_later_is_a_dead_letter_and_harms_nobody(databa
 
     run(main())
     assert "is a dead letter: RefusedError: that is not how paying works" in caplog.text
+
+
+@dataclass
+class Converting:
+    """Two threads that wait for the same event, whose handler fails for want of a rate."""
+
+    rates: ClassVar[dict[str, int]] = {}
+
+    got: list[Any] = field(default_factory=list)
+
+    def definition(self) -> Statement:
+        one, other = (Go(name, Wait(f"{name} payment", On("paid", self.pay))) for name in ("one", "other"))
+        return S(one, other, Join("both", "one", "other"), Return(self.got))
+
+    def pay(self, amount: int) -> None:
+        self.got.append([current().thread_id, amount * self.rates["CHF"]])
+
+
+def test_a_dead_letter_is_sent_once_more_to_whom_it_was_for_when_the_cause_is_mended(database: Database) -> None:
+    async def main() -> None:
+        Converting.rates = {}
+        async with engine_on(database, workflows=[Converting]) as engine:
+            await engine.start(Converting(), run_id="c-1")
+            await engine.signal("c-1", "paid", 5, key="evt-1", thread_id="other")
+            await engine.signal("c-1", "paid", 7, key="evt-2", thread_id="one")
+
+            async def are_dead() -> bool:
+                return len(await engine.dead_letters("c-1")) == 2
+
+            await until(are_dead, "both are dead letters")
+            letters = await engine.dead_letters("c-1")
+            assert [letter.error for letter in letters] == ["KeyError: 'CHF'"] * 2
+            Converting.rates = {"CHF": 2}
+            for new in (True, False):
+                sent = [
+                    await engine.signal(letter.run_id, letter.request, letter.payload, key=f"{letter.key}, again")
+                    for letter in letters
+                    if letter.request is not None
+                ]
+                assert sent == [new, new]
+                if new:
+                    assert await engine.result("c-1", SOON) == [["other", 10], ["one", 14]]
+
+    run(main())
 
 
 @dataclass
