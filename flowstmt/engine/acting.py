@@ -13,10 +13,12 @@ from uuid import uuid4
 
 import orjson
 
+from flowstmt.core.children import parent_of
 from flowstmt.core.program import program_for
 from flowstmt.core.state import OVER, CallbackRequest, WorkflowStatus, aware, is_text
 from flowstmt.core.statements import Event, On
 from flowstmt.current import CURRENT, Current
+from flowstmt.engine.children import waits_for
 from flowstmt.engine.elsewhere import join
 from flowstmt.engine.looking import Looking
 from flowstmt.engine.messages import ControlBody, EventBody, encode_output, encode_payload, typed_output
@@ -61,6 +63,7 @@ class Acting:
     def __init__(self, shared: Surroundings, worker: Worker, requests: Requests, looking: Looking) -> None:
         self._store = shared.store
         self._lane = shared.writes
+        self._reader = shared.reads
         self._catalogue = shared.catalogue
         self._clock = shared.clock
         self._settings = shared.settings
@@ -268,9 +271,29 @@ class Acting:
         return self._looking.watch(run_id, published_after)
 
     async def delete(self, run_id: str) -> bool:
-        """Delete a run that nobody moves."""
+        """Delete a run that nobody moves, and for which nobody waits."""
+        await self._refuse_if_awaited(run_id)
         deleted: bool = await self._lane.call(self._store.delete, run_id)
         return deleted
+
+    async def _refuse_if_awaited(self, run_id: str) -> None:
+        """Raise ``ConflictError`` for a child that is not over and whose parent waits for its end, which nobody would tell.
+
+        A look, and no transaction, is enough: a parent begins to wait in the write that starts the child.
+        """
+        stop = parent_of(run_id)
+        if stop is None:
+            return
+        parent_id, _, _ = stop
+        child, parent = [await self._reader.call(self._store.get, each) for each in (run_id, parent_id)]
+        if child is None or child.status in OVER or parent is None or parent.status in OVER:
+            return
+        if waits_for(parent.snapshot or b"", run_id):
+            raise ConflictError(
+                f"run {run_id!r} can't be deleted: it is {child.status}, and the run {parent_id!r} waits for its end, which it "
+                "would never hear of. Cancel it first: that undoes what it has done, and its parent is told. If it can't be "
+                "cancelled, cancel the parent, or move that on with goto; then delete it"
+            )
 
     async def purge(self, finished_before: datetime) -> int:
         """Delete runs that were over before an instant."""

@@ -7,6 +7,7 @@ Rules:
    never, whatever dies in between: what is done again has the same ids, and changes nothing.
 2. Which run waits for it, and at which stop, is read off the child's id. A run that somebody has given such an id without
    there being a ``Call`` tells its end to nobody, or to a stop that has passed.
+3. A child that is deleted tells nobody anything. So one that is not over stays as long as its parent waits for it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any
 
 import orjson
 
-from flowstmt.core.children import CHILD_ENDED, parent_of
+from flowstmt.core.children import CHILD_ENDED, child_run_id, parent_of
+from flowstmt.core.events import NEEDS_TEARDOWN
 from flowstmt.core.program import program_for
 from flowstmt.core.state import CallbackRequest, State
 from flowstmt.current import Current
@@ -26,7 +28,7 @@ from flowstmt.engine.runs import digest_of
 from flowstmt.snapshot import dump
 from flowstmt.stores.protocol import Message, MessageKind, NewRun
 
-__all__ = ["cancellation", "child_run", "end_of"]
+__all__ = ["cancellation", "child_run", "end_of", "waits_for"]
 
 
 def child_run(catalogue: Catalogue, current: Current) -> NewRun:
@@ -55,3 +57,18 @@ def end_of(state: State) -> Message | None:
     payload: dict[str, Any] = {"status": state.status.value, "result": state.result, "error": error}
     body = EventBody(CallbackRequest(CHILD_ENDED.name, pc=pc, birth=birth, run_id=run_id), orjson.dumps(payload))
     return Message(f"{state.run_id}/ended", run_id, MessageKind.signal, body.write())
+
+
+def waits_for(snapshot: bytes, child: str) -> bool:
+    """Whether a run waits for the end of this child; not if nobody can read its snapshot, for then it can't go on either."""
+    try:
+        state = orjson.loads(snapshot)["state"]
+        events = [event for thread in state["threads"] for event in thread.get("events", ())]
+        return any(
+            event["name"] == CHILD_ENDED.name
+            and event["status"] not in NEEDS_TEARDOWN
+            and child_run_id(state["run_id"], event["request"]["birth"], event["request"]["pc"]) == child
+            for event in events
+        )
+    except (ValueError, KeyError, TypeError):
+        return False

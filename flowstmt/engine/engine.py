@@ -496,8 +496,9 @@ class Engine:
     async def delete(self, run_id: str) -> bool:
         """Delete a run with all that belongs to it; whether there was one.
 
-        One that is not over is not cancelled by it: what it has set up outside stays. Raises ``ConflictError`` while somebody
-        moves it.
+        One that is not over is not cancelled by it: nothing of what it has done is undone, what it has set up outside stays,
+        and its children go on. So ``cancel`` it first, which sees to all of that. Raises ``ConflictError`` while somebody
+        moves it, and for a child that is not over while its parent waits for its end.
         """
         parts = self._inside("delete")
         return await parts.acting.delete(_run_id(run_id, "delete"))

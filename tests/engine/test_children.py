@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,6 +15,7 @@ from flowstmt import (
     Branch,
     Call,
     ChildError,
+    ConflictError,
     Engine,
     ErrorInfo,
     Fail,
@@ -27,6 +29,8 @@ from flowstmt import (
     S,
     Saga,
     Sleep,
+    State,
+    StateError,
     Statement,
     Step,
     StoreError,
@@ -34,8 +38,8 @@ from flowstmt import (
     UnknownEventError,
     Wait,
 )
-from flowstmt.core.children import CHILD_ENDED, parent_of
-from flowstmt.stores.protocol import Outcome, Save, Store, Write
+from flowstmt.core.children import CHILD_ENDED, child_run_id, parent_of
+from flowstmt.stores.protocol import NewRun, Outcome, Save, Store, Write
 from tests.engine.databases import Database
 from tests.engine.running import SOON, engine_on, run, until
 
@@ -207,6 +211,75 @@ def test_who_cancels_a_child_tells_its_parent(database: Database) -> None:
             assert await engine.result("order-1", SOON) == "not paid"
 
     run(main())
+
+
+def test_a_child_that_is_waited_for_is_not_deleted_before_it_was_cancelled(database: Database) -> None:
+    async def main() -> None:
+        async with engine_on(database, workflows=ALL) as engine, engine_on(database, workflows=[Batch]) as stranger:
+            await engine.start(Order(Invoice(waits=True)), run_id="order-1")
+            await until(lambda: has_children(engine, "order-1"), "the child is there")
+            [child] = await children_of(engine, "order-1")
+            await engine.await_status(child.run_id, "Waiting", SOON)
+            await engine.await_status("order-1", "Waiting", SOON)
+            for either in (engine, stranger):
+                with pytest.raises(
+                    ConflictError, match=r"it is Waiting, and the run 'order-1' waits for its end.*Cancel it first"
+                ):
+                    await either.delete(child.run_id)
+            await engine.cancel(child.run_id, "by ann")
+            assert await engine.result("order-1", SOON) == "not paid"
+            await until(lambda: is_given_up(engine, child.run_id), "it is over")
+            assert await engine.delete(child.run_id)
+            assert not await engine.delete(child.run_id)
+
+    run(main())
+
+
+def test_a_child_that_can_not_even_be_cancelled_is_deleted_once_its_parent_was_moved_on(database: Database) -> None:
+    async def main() -> None:
+        store = database.store()
+        child = child_run_id("order-1", State.new("order-1", "Order").threads[0].birth, 1)
+        async with Engine(store, workflows=ALL, poll=timedelta(milliseconds=100)) as engine:
+            await asyncio.to_thread(store.commit, [NewRun(child, "Invoice", 1, b'{"broken": 1}', "", parent="order-1")])
+            await engine.await_status(child, "Paused", SOON)
+            await engine.start(Order(Invoice()), run_id="order-1")
+            await engine.await_status("order-1", "Waiting", SOON)
+            with pytest.raises(StateError):
+                await engine.cancel(child, "nobody can read it")
+            with pytest.raises(ConflictError, match="If it can't be cancelled, cancel the parent, or move that on with goto"):
+                await engine.delete(child)
+            await engine.goto("order-1", "main", "ship", reason="invoiced by hand")
+            assert await engine.result("order-1", SOON) == 0
+            await until(lambda: is_given_up(engine, child), "nobody looks at it")
+            assert await engine.delete(child)
+
+    run(main())
+
+
+@pytest.mark.parametrize("parent", ["deleted", "unreadable", "none"])
+def test_a_child_for_which_nobody_waits_is_deleted_as_any_other_run(database: Database, parent: str) -> None:
+    async def main() -> None:
+        store = database.store()
+        child = child_run_id("order-1", State.new("order-1", "Order").threads[0].birth, 1)
+        async with Engine(store, workflows=[Order, Invoice], poll=timedelta(milliseconds=100)) as engine:
+            if parent == "unreadable":
+                await asyncio.to_thread(store.commit, [NewRun("order-1", "Order", 1, b'{"broken": 1}', "")])
+                await engine.await_status("order-1", "Paused", SOON)
+                await engine.start(Invoice(waits=True), run_id=child)
+            elif parent == "deleted":
+                await engine.start(Order(Invoice(waits=True)), run_id="order-1")
+                await engine.await_status("order-1", "Waiting", SOON)
+                assert await engine.delete("order-1")
+            else:
+                await engine.start(Invoice(waits=True), run_id=child)
+            await engine.await_status(child, "Waiting", SOON)
+            assert await engine.delete(child)
+
+    run(main())
+
+
+async def is_given_up(engine: Engine, run_id: str) -> bool:
+    return (await engine.get(run_id)).owner is None
 
 
 def test_who_cancels_a_parent_cancels_its_child(database: Database) -> None:

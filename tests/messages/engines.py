@@ -14,6 +14,7 @@ from unittest import mock
 import pytest
 
 from flowstmt import (
+    Call,
     CallbackRequest,
     Engine,
     Event,
@@ -82,6 +83,12 @@ class Broken:
 
     async def work(self) -> None:
         raise OSError("the disk is full")
+
+
+@dataclass
+class Shop:
+    def definition(self) -> Statement:
+        return Call("order", Order())
 
 
 @dataclass
@@ -558,6 +565,18 @@ using(CONTROLLING, "retry of a run of which nothing failed", lambda engine: engi
 using(CONTROLLING, "retry of a thread that is none", lambda engine: engine.retry("o-1", BAD_THREAD))
 using(CONTROLLING, "unpause of a run that could not be moved", _unpaused)
 using(CONTROLLING, "arguments without JSON", lambda engine: engine.set_data("o-1", {"sku": object()}))
+
+
+@CONTROLLING.row
+async def a_child_that_is_deleted_while_its_parent_waits() -> None:
+    async with engine_on(memory(), workflows=[Shop, Order]) as engine:
+        await engine.start(Shop(), run_id="s-1")
+        await engine.await_status("s-1", "Waiting")
+        [child] = (await engine.list(parent="s-1")).runs
+        await engine.await_status(child.run_id, "Waiting")
+        await engine.delete(child.run_id)
+
+
 using(CONTROLLING, "a purge before a naive instant", lambda engine: engine.purge(BEFORE))
 
 
