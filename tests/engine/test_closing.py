@@ -138,16 +138,17 @@ def test_threads_of_an_engine_end_with_it(database: Database) -> None:
     async def main() -> None:
         THREADS["short"] = threading.Event()
         THREADS["short"].set()
+        others = set(threading.enumerate())
         async with engine_on(database) as engine:
             await engine.start(Hangs("short"), run_id="h")
             await engine.result("h", SOON)
-        await until(lambda: _is(not _ours()), "its threads have ended")
+        await until(lambda: _is(not _ours() - others), "its threads have ended")
 
     run(main())
 
 
-def _ours() -> list[str]:
-    return [each.name for each in threading.enumerate() if each.name.startswith("flowstmt")]
+def _ours() -> set[threading.Thread]:
+    return {each for each in threading.enumerate() if each.name.startswith("flowstmt")}
 
 
 async def _is(holds: bool) -> bool:
