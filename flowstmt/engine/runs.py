@@ -44,7 +44,8 @@ class RunInfo:
         position: Where its thread ``main`` stood when it last came to rest.
         revision: Rises with every checkpoint.
         attempts: The failed tries to move it since its last checkpoint.
-        created_at: When it was started, by the database's clock, as all instants here.
+        created_at: When it was started, by the database's clock, as all instants here. What ``start`` tells of a new run may be
+            some milliseconds off: take it from ``get`` before you compare.
         updated_at: When it was saved last.
         wake_at: From when on a worker will move it; None if only a callback or a signal helps, and while it is owned.
         finished_at: When it was over.
