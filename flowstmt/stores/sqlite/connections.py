@@ -33,7 +33,7 @@ T = TypeVar("T")
 _log = logging.getLogger("flowstmt.stores.sqlite")
 
 WAITS = 0.005
-"""So long, in seconds, SQLite waits by itself on a connection that writes."""
+"""So long, in seconds, SQLite waits by itself on the connection of steps, whose actions may write to other files as well."""
 
 _PASSING = frozenset(
     {
@@ -83,7 +83,7 @@ def connect(
     )
     try:
         _use_wal(connection, path, busy_timeout)
-        connection.execute(f"PRAGMA synchronous = {synchronous}")  # one of a few words
+        patiently(partial(connection.execute, f"PRAGMA synchronous = {synchronous}"), busy_timeout)  # one of a few words
     except BaseException:
         connection.close()
         raise
@@ -124,7 +124,7 @@ def patiently(action: Callable[[], T], busy_timeout: float) -> T:
     """Do something again while the database is locked.
 
     SQLite's own way of waiting sleeps longer each time, up to a tenth of a second: whoever waits loses against those who come
-    anew, and may starve. Connections that write wait a few milliseconds by themselves, and are asked again here.
+    anew, and may starve. The connection that writes does not wait by itself at all, and is asked again here.
     """
     deadline = None
     while True:

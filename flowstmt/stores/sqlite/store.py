@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from heapq import nsmallest
 from threading import Lock, local
 from typing import Any, Literal, TypeAlias
@@ -32,12 +33,11 @@ from flowstmt.stores.protocol import (
     QueueLimits,
     Renewal,
     RunQuery,
-    Save,
     StoredRun,
     Taken,
-    Withdrawal,
     Write,
 )
+from flowstmt.stores.sqlite.batches import Batches
 from flowstmt.stores.sqlite.connections import (
     CONTENT,
     WAITS,
@@ -46,12 +46,14 @@ from flowstmt.stores.sqlite.connections import (
     connect,
     discard,
     is_of_the_disk,
+    patiently,
     translated,
 )
 from flowstmt.stores.sqlite.joining import joined
 from flowstmt.stores.sqlite.rows import history_row, instant, leading, message, microseconds, page, published, span, stored
 from flowstmt.stores.sqlite.schema import check_schema, migrate_schema
-from flowstmt.stores.sqlite.writes import Writes, is_news
+from flowstmt.stores.sqlite.transactions import SQLiteTransaction
+from flowstmt.stores.sqlite.writes import Writes
 
 __all__ = ["SQLiteStore"]
 
@@ -59,6 +61,9 @@ _log = logging.getLogger("flowstmt.stores.sqlite")
 
 _LOOK = 0.05
 """So often, in seconds, a thread that waits looks whether another process has written."""
+
+_GLANCE = 0.01
+"""So long, in seconds, the file is taken to be where it was by those who are in a hurry."""
 
 _Outcomes: TypeAlias = list[Outcome]  # `list` is a method of the store
 
@@ -103,16 +108,19 @@ class SQLiteStore:
         self._writes = Writes(self._sql)
         self._clock = clock
         self._bell = Bell()
+        self._batches = Batches(self._sql, self._writes, self._now, self._bell.ring)
         self._seen = local()
         self._write_lock = Lock()
         self._read_lock = Lock()
         self._open = False
         self._file: tuple[int, int] | None = None
+        self._looked = 0.0
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._stepper: StepConnection | None = None
         self._cursor: sqlite3.Cursor | None = None
-        self._writing = _Writing(self)
+        self._writing = _Writing(self, begins=True)
+        self._steady = _Writing(self, begins=False)
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r})"
@@ -153,41 +161,57 @@ class SQLiteStore:
 
     def commit(self, writes: Sequence[Write]) -> _Outcomes:
         """Make all writes durable in one transaction; the answer of each, in their order."""
-        with self._writing as cursor:
-            outcomes = self._made(cursor, writes)
-        for write in writes:
-            if is_news(write):
-                self._bell.ring()
-                break
-        return outcomes
+        with self._steady as cursor:
+            return self._batches.commit(cursor, writes, self._busy_timeout)
 
-    def _made(self, cursor: sqlite3.Cursor, writes: Sequence[Write]) -> _Outcomes:
-        """The writes inside a transaction; if one is refused for its content, all over again, and each for itself."""
-        now = self._now()
+    def commit_at_once(self, writes: Sequence[Write]) -> _Outcomes | None:
+        """Commit without waiting for anybody but the disk; None if it can't be done now, and why is for ``commit`` to say."""
+        if not self._write_lock.acquire(blocking=False):
+            return None
         try:
-            return self._writes.write_all(cursor, writes, now)
-        except CONTENT:
-            cursor.execute("ROLLBACK")
-            begin(cursor, self._busy_timeout)
-        outcomes: list[Outcome] = []
-        for write in writes:
-            cursor.execute("SAVEPOINT one")
-            try:
-                outcomes.append(self._writes.write(cursor, write, now))
-            except CONTENT as error:
-                cursor.execute("ROLLBACK TO one")
-                outcomes.append(_refused(write, error))
-            cursor.execute("RELEASE one")
-        return outcomes
+            cursor = self._cursor
+            if cursor is None or not self._open or not self._is_there():
+                return None
+            return self._batches.at_once(cursor, writes)
+        except BaseException as error:
+            self._roll_back()
+            if not isinstance(error, (sqlite3.Error, *CONTENT)):
+                raise
+            _log.debug("a commit is left to the thread that writes to %s: %s", self.path, said(error))
+            return None
+        finally:
+            self._write_lock.release()
+
+    def _is_there(self) -> bool:
+        """Whether the file is still the one that was opened, or was just now: to ask costs more than all else but the write.
+
+        What is written in the moment after the file was moved is where that is which was written in the moment before.
+        """
+        now = time.monotonic()
+        if now > self._looked + _GLANCE:
+            if _identity(self.path) != self._file:
+                return False
+            self._looked = now
+        return True
+
+    def _roll_back(self) -> None:
+        """Whoever writes next finds a connection without a transaction, or none."""
+        assert self._writer is not None
+        try:
+            if self._writer.in_transaction:
+                self._writer.rollback()
+        except sqlite3.Error as error:
+            _log.debug("a connection to %s is given up, as it can't roll back: %s", self.path, said(error))
+            self._drop_writer()
 
     def claim(self, worker: str, known: Mapping[str, int], lease: timedelta, limit: int) -> Claims:
         """Lease up to ``limit`` due runs, the longest due first, of ``known`` workflows to a worker."""
-        now = self._now()
-        with self._steady() as cursor:
-            idle = not self._due(cursor, known, now, min(limit, 1))
-            if idle:
-                return Claims(instant(now), (), self._next_due(cursor, known, now))
+        with self._steady as cursor:
+            idle = patiently(partial(self._idle, cursor, known, limit), self._busy_timeout)
+        if idle is not None:
+            return idle
         with self._writing as cursor:
+            now = self._now()
             due = self._due(cursor, known, now, limit)
             runs = [self._leased(cursor, rowid, worker, now + span(lease)) for _, rowid in due]
             next_due = instant(now) if len(due) == limit else self._next_due(cursor, known, now)
@@ -204,6 +228,13 @@ class SQLiteStore:
             if owner is not None and due_at > now:
                 return Claims(instant(now), ())
             return Claims(instant(now), (self._leased(cursor, rowid, worker, now + span(lease)),))
+
+    def _idle(self, cursor: sqlite3.Cursor, known: Mapping[str, int], limit: int) -> Claims | None:
+        """What a claim is answered if nothing is due."""
+        now = self._now()
+        if self._due(cursor, known, now, min(limit, 1)):
+            return None
+        return Claims(instant(now), (), self._next_due(cursor, known, now))
 
     def _due(self, cursor: sqlite3.Cursor, known: Mapping[str, int], now: int, limit: int) -> Sequence[tuple[int, int]]:
         sql = self._sql["due"]
@@ -224,14 +255,14 @@ class SQLiteStore:
 
     def renew(self, worker: str, leases: Mapping[str, int], lease: timedelta) -> Renewal:
         """Renew leases; which are lost; and messages that are new, of all runs that the worker holds."""
-        with self._writing if leases else self._steady() as cursor:
+        with self._writing if leases else self._steady as cursor:
             now = self._now()
             until, lost = now + span(lease), []
             for run_id, fence in leases.items():
                 if cursor.execute(self._sql["renew"], (until, run_id, fence, worker)).rowcount == 0:
                     lost.append(run_id)
-            messages = [message(row) for row in cursor.execute(self._sql["mail"], (worker,))]
-        return Renewal(instant(now), lost, messages)
+            found = patiently(lambda: cursor.execute(self._sql["mail"], (worker,)).fetchall(), self._busy_timeout)
+        return Renewal(instant(now), lost, [message(row) for row in found])
 
     def admit(self, queue: QueueLimits, limit: int) -> int:
         """Make queued runs due, as far as limits allow: highest priority first, then the oldest."""
@@ -393,18 +424,6 @@ class SQLiteStore:
                 retry=True,
             )
 
-    @contextmanager
-    def _steady(self) -> Iterator[sqlite3.Cursor]:
-        """The writing connection without a transaction."""
-        with self._exclusive():
-            self._check_open()
-            with translated(self.path):
-                try:
-                    yield self._cursor_of_writer()
-                except sqlite3.Error:
-                    self._drop_writer()
-                    raise
-
     def _cursor_of_writer(self) -> sqlite3.Cursor:
         if self._cursor is None:
             self._cursor = self._connected().cursor()
@@ -412,7 +431,7 @@ class SQLiteStore:
 
     def _connected(self) -> sqlite3.Connection:
         if self._writer is None:
-            self._writer = connect(self.path, busy_timeout=self._busy_timeout, synchronous=self._synchronous, waits=WAITS)
+            self._writer = connect(self.path, busy_timeout=self._busy_timeout, synchronous=self._synchronous, waits=0)
         return self._writer
 
     def _stepping(self) -> StepConnection:
@@ -470,14 +489,15 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 class _Writing:
-    """A transaction of the writing connection, which is committed unless something is raised.
+    """The writing connection, under its lock. If it ``begins`` a transaction, that is committed unless something is raised.
 
-    After an error of the database the next call makes a new connection: what state this one is in is not known. One object
-    for all, and no generator: every checkpoint comes through here.
+    After an error of the database the next call makes a new connection: what state this one is in is not known. Two objects
+    for all, and no generators: every checkpoint comes through here.
     """
 
-    def __init__(self, store: SQLiteStore) -> None:
+    def __init__(self, store: SQLiteStore, *, begins: bool) -> None:
         self._store = store
+        self._begins = begins
 
     def __enter__(self) -> sqlite3.Cursor:
         store = self._store
@@ -485,7 +505,8 @@ class _Writing:
         try:
             store._check_open()
             cursor = store._cursor_of_writer()
-            begin(cursor, store._busy_timeout)
+            if self._begins:
+                begin(cursor, store._busy_timeout)
         except BaseException as error:
             self._leave(error)
             raise
@@ -494,12 +515,13 @@ class _Writing:
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
         store = self._store
         if error is None:
-            assert store._cursor is not None
-            try:
-                store._cursor.execute("COMMIT")
-            except BaseException as failure:
-                self._leave(failure)
-                raise
+            if self._begins:
+                assert store._cursor is not None
+                try:
+                    store._cursor.execute("COMMIT")
+                except BaseException as failure:
+                    self._leave(failure)
+                    raise
             store._write_lock.release()
         else:
             self._leave(error)
@@ -516,45 +538,3 @@ class _Writing:
                     store._writer.rollback()
         finally:
             store._write_lock.release()
-
-
-class SQLiteTransaction:
-    """The transaction of one step."""
-
-    def __init__(
-        self, connection: StepConnection, cursor: sqlite3.Cursor, writes: Writes, now: Callable[[], int], path: str
-    ) -> None:
-        self.connection = connection
-        self.news = False
-        self._cursor = cursor
-        self._writes = writes
-        self._now = now
-        self._path = path
-
-    def commit(self, save: Save) -> bool:
-        """Commit what was written, with the checkpoint; ``False``, and nothing is committed, if the lease is lost."""
-        with translated(self._path):
-            if not self.connection.in_transaction:
-                raise StoreError(
-                    f"the action of run {save.run_id!r} has ended its transaction itself, with COMMIT or ROLLBACK: what it "
-                    "wrote is not committed together with its checkpoint; take those out of it"
-                )
-            self.connection.text_factory = str
-            if not self._writes.leased(self._cursor, save):
-                self._cursor.execute("ROLLBACK")
-                return False
-            try:
-                self._writes.save(self._cursor, save, self._now())
-            except CONTENT as error:
-                raise _refused(save, error) from error
-            self._cursor.execute("COMMIT")
-        self.news = is_news(save)
-        return True
-
-
-def _refused(write: Write, error: Exception) -> StoreError:
-    """What a write is answered that the database can't keep."""
-    subject = f"of run {write.run_id!r}" if not isinstance(write, Withdrawal) else f"of message {write.id!r}"
-    refusal = StoreError(f"the {type(write).__name__} {subject} can't be written: {said(error)}")
-    refusal.__cause__ = error
-    return refusal

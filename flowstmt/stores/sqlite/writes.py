@@ -5,13 +5,13 @@ Whoever calls holds the database's one write lock (``BEGIN IMMEDIATE``), so what
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, assert_never
 
 import orjson
 
 from flowstmt.core.state import WorkflowStatus
+from flowstmt.errors import StoreError, said
 from flowstmt.stores.protocol import (
     HistoryRow,
     Message,
@@ -30,7 +30,7 @@ from flowstmt.stores.protocol import (
 )
 from flowstmt.stores.sqlite.rows import labels_json, microseconds, span, stored
 
-__all__ = ["Cursor", "Writes", "is_news"]
+__all__ = ["Cursor", "Writes", "is_news", "refused"]
 
 _OVER = frozenset({WorkflowStatus.Finished, WorkflowStatus.Failed, WorkflowStatus.Cancelled})
 
@@ -60,39 +60,19 @@ def is_news(write: Write) -> bool:
     return type(write) is not NewRun or write.worker is None
 
 
+def refused(write: Write, error: Exception) -> StoreError:
+    """What a write is answered that the database can't keep."""
+    subject = f"of run {write.run_id!r}" if not isinstance(write, Withdrawal) else f"of message {write.id!r}"
+    refusal = StoreError(f"the {type(write).__name__} {subject} can't be written: {said(error)}")
+    refusal.__cause__ = error
+    return refusal
+
+
 class Writes:
     """The statements of one store."""
 
     def __init__(self, sql: Mapping[str, str]) -> None:
         self._sql = sql
-        self._save_sql = sql["save"]
-
-    def write_all(self, cursor: sqlite3.Cursor, writes: Sequence[Write], now: int) -> list[Outcome]:
-        """Make all, in their order. Plain checkpoints, which are most, are made together."""
-        outcomes: list[Outcome] = []
-        plain: list[Save] = []
-        for write in writes:
-            if (
-                type(write) is Save
-                and write.rest is None
-                and not (write.taken or write.history or write.children or write.messages)
-            ):
-                plain.append(write)
-                continue
-            if plain:
-                outcomes += self._checkpoints(cursor, plain, now)
-                plain = []
-            outcomes.append(self.write(cursor, write, now))
-        if plain:
-            outcomes += self._checkpoints(cursor, plain, now)
-        return outcomes
-
-    def _checkpoints(self, cursor: sqlite3.Cursor, saves: Sequence[Save], now: int) -> list[bool]:
-        """Plain checkpoints by one call of the driver: what it costs, every step of every run costs."""
-        cursor.executemany(self._save_sql, [(save.snapshot, save.revision, now, save.run_id, save.fence) for save in saves])
-        if cursor.rowcount == len(saves):
-            return [True] * len(saves)
-        return [self._was_saved(cursor, save) for save in saves]
 
     def write(self, cursor: Cursor, write: Write, now: int) -> Outcome:
         """Make one."""
@@ -120,21 +100,24 @@ class Writes:
 
     def save(self, cursor: Cursor, save: Save, now: int) -> bool:
         """A checkpoint with all that belongs to it."""
-        cursor.execute(self._sql["lease"], (save.run_id, save.fence))
-        row = cursor.fetchone()
-        if row is None or not row[0] or row[1] > save.revision:
-            return row is not None and row[1] >= save.revision  # made before, and handed in once more
-        for taken in save.taken:
-            cursor.execute(self._sql["take"], (taken.status, taken.answer, taken.id, save.run_id))
-        for child in save.children:
-            self._start(cursor, child, now)
-        for message in save.messages:
-            self._post(cursor, message, now)
-        self._remember(cursor, save.run_id, save.history)
+        if save.taken or save.children or save.messages:
+            cursor.execute(self._sql["lease"], (save.run_id, save.fence))
+            row = cursor.fetchone()
+            if row is None or not row[0] or row[1] > save.revision:
+                return row is not None and row[1] >= save.revision  # made before, and handed in once more
+            for taken in save.taken:
+                cursor.execute(self._sql["take"], (taken.status, taken.answer, taken.id, save.run_id))
+            for child in save.children:
+                self._start(cursor, child, now)
+            for message in save.messages:
+                self._post(cursor, message, now)
         if save.rest is None:
-            cursor.execute(self._save_sql, (save.snapshot, save.revision, now, save.run_id, save.fence))
+            cursor.execute(self._sql["save"], (save.snapshot, save.revision, now, save.run_id, save.fence))
         else:
             self._rest(cursor, save, save.rest, now)
+        if cursor.rowcount == 0:
+            return self.was_saved(cursor, save)
+        self._remember(cursor, save.run_id, save.history)
         return True
 
     def leased(self, cursor: Cursor, save: Save) -> bool:
@@ -143,27 +126,29 @@ class Writes:
         row = cursor.fetchone()
         return row is not None and bool(row[0])
 
-    def _was_saved(self, cursor: Cursor, save: Save) -> bool:
+    def was_saved(self, cursor: Cursor, save: Save) -> bool:
         """Whether a checkpoint was made, now or when it was handed in before, under the lease that it names."""
         cursor.execute(self._sql["lease"], (save.run_id, save.fence))
         row = cursor.fetchone()
         return row is not None and row[1] >= save.revision
 
     def _rest(self, cursor: Cursor, save: Save, rest: Rest, now: int) -> None:
+        wake_at = None if rest.wake_at is None else microseconds(rest.wake_at)
         cursor.execute(
             self._sql["save_at_rest"],
-            {
-                "run_id": save.run_id,
-                "snapshot": save.snapshot,
-                "revision": save.revision,
-                "now": now,
-                "version": rest.version,
-                "error": rest.error,
-                "status": rest.status,
-                "position": rest.position,
-                "over": rest.status in _OVER,
-                "wake_at": None if rest.wake_at is None else microseconds(rest.wake_at),
-            },
+            (
+                save.run_id,
+                save.fence,
+                save.revision,
+                save.snapshot,
+                now,
+                rest.version,
+                rest.error,
+                rest.status,
+                rest.position,
+                int(rest.status in _OVER),
+                wake_at,
+            ),
         )
 
     def _start(self, cursor: Cursor, new: NewRun, now: int) -> Started:

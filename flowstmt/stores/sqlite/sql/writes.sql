@@ -5,34 +5,40 @@
 UPDATE {prefix}runs SET snapshot = ?1, revision = ?2, updated_at = ?3, attempts = 0, error = NULL
 WHERE run_id = ?4 AND fence = ?5 AND owner IS NOT NULL AND revision <= ?2
 
+-- name: save_many
+-- As many of them as there are rows of four values: run, fence, revision and snapshot.
+UPDATE {prefix}runs SET snapshot = saved.column4, revision = saved.column3, updated_at = ?1, attempts = 0, error = NULL
+FROM (VALUES (?, ?, ?, ?)) AS saved
+WHERE run_id = saved.column1 AND fence = saved.column2 AND owner IS NOT NULL AND revision <= saved.column3
+
 -- name: lease
 SELECT owner IS NOT NULL, revision, attempts FROM {prefix}runs WHERE run_id = ? AND fence = ?
 
 -- name: save_at_rest
 UPDATE {prefix}runs SET
-    snapshot = :snapshot,
-    revision = :revision,
-    updated_at = :now,
+    snapshot = ?4,
+    revision = ?3,
+    updated_at = ?5,
     attempts = 0,
-    error = :error,
+    error = ?7,
     owner = NULL,
-    version = COALESCE(:version, version),
-    status = :status,
-    position = :position,
-    finished_at = CASE WHEN :over THEN COALESCE(finished_at, :now) END,
-    single_flight = CASE WHEN :over THEN NULL ELSE single_flight END,
+    version = COALESCE(?6, version),
+    status = ?8,
+    position = ?9,
+    finished_at = CASE WHEN ?10 THEN COALESCE(finished_at, ?5) END,
+    single_flight = CASE WHEN ?10 THEN NULL ELSE single_flight END,
     place = CASE
-        WHEN queue IS NULL OR :over THEN NULL
-        WHEN :status = 'Paused' THEN NULLIF(place, 1)
+        WHEN queue IS NULL OR ?10 THEN NULL
+        WHEN ?8 = 'Paused' THEN NULLIF(place, 1)
         ELSE COALESCE(place, 1)
     END,
     due_at = CASE
-        WHEN place = 0 AND NOT :over THEN NULL
-        WHEN :status <> 'Paused' AND EXISTS (SELECT 1 FROM {prefix}inbox WHERE run_id = :run_id AND status = 'new') THEN :now
-        ELSE :wake_at
+        WHEN place = 0 AND NOT ?10 THEN NULL
+        WHEN ?8 <> 'Paused' AND EXISTS (SELECT 1 FROM {prefix}inbox WHERE run_id = ?1 AND status = 'new') THEN ?5
+        ELSE ?11
     END,
-    wake_at = :wake_at
-WHERE run_id = :run_id
+    wake_at = ?11
+WHERE run_id = ?1 AND fence = ?2 AND owner IS NOT NULL AND revision <= ?3
 
 -- name: set_back
 UPDATE {prefix}runs SET
