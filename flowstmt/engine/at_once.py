@@ -17,7 +17,7 @@ import logging
 from collections.abc import Sequence
 from time import perf_counter
 
-from flowstmt.stores.at_once import CommitsAtOnce, Underway
+from flowstmt.stores.at_once import Underway, at_once_of
 from flowstmt.stores.protocol import Outcome, Store, Write
 
 __all__ = ["AtOnce"]
@@ -39,7 +39,7 @@ class AtOnce:
     __slots__ = ("_commit", "_detour", "_left", "_takes", "sends", "spent")
 
     def __init__(self, store: Store) -> None:
-        self._commit = store.commit_at_once if isinstance(store, CommitsAtOnce) else None
+        self._commit = at_once_of(store)
         self._takes = 0.0
         self._detour = self._left = 0
         # Whether it sends, and need not wait: known once it has done so.
@@ -61,7 +61,7 @@ class AtOnce:
         self._commit = None
 
     def commit(self, writes: Sequence[Write]) -> list[Outcome] | Underway | None:
-        """The answers, or the way to them; None: the thread has to do it. Raises nothing that ``commit`` does not."""
+        """The answers, or the way to them; None: the thread has to do it."""
         assert self._commit is not None  # it suits
         began = perf_counter()
         found = self._commit(writes)

@@ -131,7 +131,11 @@ class WriteLane(Lane):
             or not self._at_once.suits(1)
         ):
             return None
-        found = self._at_once.commit((write,))
+        try:
+            found = self._at_once.commit((write,))
+        except Exception as error:  # noqa: BLE001 as in _hear
+            self._complain(error)
+            return None
         if not isinstance(found, list):
             return None
         self._streak += 1
@@ -163,8 +167,7 @@ class WriteLane(Lane):
 
     def _put(self, entry: Any) -> None:
         if not self._closed:
-            self._hand_over(self._gathered)
-            self._gathered = []
+            self._hand_over_gathered()
             self._in_thread += 1
         super()._put(entry)
 
@@ -180,8 +183,7 @@ class WriteLane(Lane):
                 f"{self._name}: the engine was closed before the database answered; what it was told last may be saved or not"
             )
             self._answered(batch, [left] * len(batch))
-        self._hand_over(self._gathered)
-        self._gathered = []
+        self._hand_over_gathered()
 
     # -- to the database
 
@@ -198,7 +200,14 @@ class WriteLane(Lane):
             if parts and self._at_once.sends and len(batch) >= _HALVED and self._served_in < now - self._answered_at:
                 half = len(batch) // 2
                 batch, self._gathered = batch[:half], batch[half:]
-            found = self._at_once.commit([write for write, _ in batch])
+            try:
+                found = self._at_once.commit([write for write, _ in batch])
+            except Exception as error:  # noqa: BLE001 as in _hear
+                self._complain(error)
+                self._sent = batch
+                self._cut_off()
+                self._hand_over_gathered()
+                return
             if isinstance(found, list):
                 # Not told here: whoever has handed it in is still about to wait for it.
                 self._has_turn = True
@@ -212,9 +221,14 @@ class WriteLane(Lane):
                     self._at_once.renounce()
                     found.abandon()
                     self._cut_off()
+                    self._hand_over_gathered()
                 return
             batch += self._gathered
             self._gathered = []
+        self._hand_over(batch)
+
+    def _hand_over_gathered(self) -> None:
+        batch, self._gathered = self._gathered, []
         self._hand_over(batch)
 
     def _hand_over(self, batch: _Batch) -> None:
@@ -248,7 +262,7 @@ class WriteLane(Lane):
         try:
             outcomes = self._underway.outcomes()
         except Exception as error:  # noqa: BLE001 the thread makes it again, and meets the same if that lasts
-            logger.info("%s: a commit was cut off, and is made again: %s", self._name, said(error))
+            self._complain(error)
             self._cut_off()
             self._has_landed()
             return
@@ -259,6 +273,9 @@ class WriteLane(Lane):
         self._served_in = perf_counter() - self._sent_at
         self._answered(batch, outcomes)
         self._has_landed()
+
+    def _complain(self, error: Exception) -> None:
+        logger.info("%s: a commit was cut off, and is made again: %s", self._name, said(error))
 
     def _has_landed(self) -> None:
         if self._in_thread:

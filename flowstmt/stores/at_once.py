@@ -7,12 +7,12 @@ does not have it lacks nothing but that speed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias, cast
 
-from flowstmt.stores.protocol import Outcome, Write
+from flowstmt.stores.protocol import Outcome, Store, Write
 
-__all__ = ["CommitsAtOnce", "Underway"]
+__all__ = ["AtOnce", "CommitsAtOnce", "Underway", "at_once_of"]
 
 
 class Underway(Protocol):
@@ -32,7 +32,6 @@ class Underway(Protocol):
         """Nobody waits for the answers any more. Whether it was committed is not known."""
 
 
-@runtime_checkable
 class CommitsAtOnce(Protocol):
     """Has a second way to commit, for the thread of an event loop."""
 
@@ -43,3 +42,20 @@ class CommitsAtOnce(Protocol):
         answers, or an ``Underway``, or None if it can't be done now, or not in this way: then nothing was done, and the same
         writes are handed to ``commit``. While a commit is underway the other calls that write wait for its end.
         """
+
+
+AtOnce: TypeAlias = Callable[[Sequence[Write]], list[Outcome] | Underway | None]
+
+
+def at_once_of(store: Store) -> AtOnce | None:
+    """The ``commit_at_once`` of a store, if its class has one.
+
+    It must be at home where ``commit`` is: a class that changes ``commit``, or hands on to another store what it does not do
+    itself, means all commits.
+    """
+    for cls in type(store).__mro__:
+        if "commit_at_once" in vars(cls):
+            return cast(Any, store).commit_at_once  # type: ignore[no-any-return] # the protocol above
+        if "commit" in vars(cls):
+            return None
+    return None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from threading import Lock
 from typing import Any
 
-from flowstmt.stores.protocol import Save, Store, Transaction
+from flowstmt.stores.at_once import at_once_of
+from flowstmt.stores.protocol import Save, Store, Transaction, Write
 
 __all__ = ["StruckStore"]
 
@@ -45,6 +46,19 @@ class StruckStore:
             if is_struck and self._after:
                 self._strike()
             yield StruckTransaction(transaction, self)
+
+    def commit_at_once(self, writes: Sequence[Write]) -> Any:
+        """A commit without a thread is an operation as well; one that was struck before it was done is left to the thread."""
+        commit = at_once_of(self._store)
+        if commit is None:
+            return None
+        is_struck = self._is_struck()
+        if is_struck and not self._after:
+            self._strike()
+        found = commit(writes)
+        if is_struck and self._after:
+            self._strike()
+        return found
 
     def counted(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Make a call, which may be struck."""

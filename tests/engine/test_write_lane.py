@@ -14,6 +14,7 @@ import pytest
 from flowstmt.engine import at_once
 from flowstmt.engine.write_lane import UnknownOutcomeError, WriteLane
 from flowstmt.errors import StoreError
+from flowstmt.stores.at_once import at_once_of
 from flowstmt.stores.protocol import Publication, Save
 from tests.engine.running import run, until
 
@@ -344,6 +345,54 @@ def test_a_commit_that_is_cut_off_is_made_again_and_a_lost_lease_is_no_answer_th
         await lane.stop(1)
 
     run(main())
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_commit_of_which_nobody_knows_what_became_is_made_again(alone: bool) -> None:
+    async def main() -> None:
+        store = Quick()
+        commit_at_once = store.commit_at_once
+
+        def cut_off(writes: Sequence[Any]) -> Any:
+            commit_at_once(writes)
+            raise StoreError("the disk is gone", retry=True)
+
+        store.commit_at_once = cut_off  # type: ignore[method-assign] # it has a bad day
+        lane = lane_of(store)
+        if alone:
+            lane._alone = 100
+            assert lane.commit_here(write("r")) is None
+            store.commits.clear()
+        saving = asyncio.ensure_future(lane.write(Save("r", 1, 7, b"{}")))
+        await asyncio.sleep(0)
+        with pytest.raises(UnknownOutcomeError):
+            await saving
+        assert store.commits == [("at once, outside", ["r"]), ("thread", ["r"])]
+        await lane.stop(1)
+
+    run(main())
+
+
+def test_a_store_that_changes_commit_or_stands_before_another_has_all_commits() -> None:
+    class Changed(Quick):
+        def commit(self, writes: Sequence[Any]) -> list[Any]:
+            return super().commit(writes)
+
+    class Before:
+        def __init__(self, store: Quick) -> None:
+            self.store = store
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.store, name)
+
+    class Both(Changed):
+        def commit_at_once(self, writes: Sequence[Any]) -> Any:
+            return super().commit_at_once(writes)
+
+    def at_once(store: Any) -> bool:
+        return at_once_of(store) is not None
+
+    assert [at_once(store) for store in (Quick(), Changed(), Before(Quick()), Both())] == [True, False, False, True]
 
 
 def test_of_a_batch_that_is_cut_off_each_write_is_refused_for_itself() -> None:
