@@ -99,10 +99,11 @@ def test_an_unpaused_run_goes_on_though_its_worker_died_before_it_came_to_rest(d
 
     def _claimed(store: Store) -> Claims:
         store.open()
-        return store.claim_run("a worker that dies", "o-1", timedelta(milliseconds=1))
+        return store.claim_run("a worker that dies", "o-1", timedelta(hours=1))
 
     def _committed(store: Store, save: Save) -> list[Outcome]:
         outcomes = store.commit([save])
+        store.renew("a worker that dies", {"o-1": save.fence}, timedelta(milliseconds=1))
         if database.url:
             store.close()
         return outcomes

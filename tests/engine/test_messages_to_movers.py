@@ -175,7 +175,7 @@ def test_callbacks_and_signals_from_everywhere_are_taken_once_each(database: Dat
                     sends.append((two, one)[number % 2].signal(run_id, "add", 10**number, key=f"k-{number}"))
             await asyncio.gather(*sends)
             for run_id in runs:
-                assert await one.result(run_id, timedelta(seconds=30)) == 11111111
+                assert await one.result(run_id, 3 * SOON) == 11111111
 
     run(main())
 
@@ -185,7 +185,7 @@ def test_callbacks_for_one_run_at_the_same_time_are_all_answered(database: Datab
         async with engine_on(database) as one, engine_on(database) as two:
             await one.start(Adds(10), run_id="a")
             answers = await asyncio.gather(
-                *((one, two)[number % 2].callback("a", "add", number, timeout=timedelta(seconds=20)) for number in range(10))
+                *((one, two)[number % 2].callback("a", "add", number, timeout=SOON) for number in range(10))
             )
             assert sorted(answers) == list(range(1, 11))
             assert await two.result("a", SOON) == 45

@@ -199,7 +199,7 @@ def test_a_run_goes_on_past_the_steps_of_one_resume() -> None:
     async def main() -> None:
         async with engine_on(MemoryStore()) as engine:
             await engine.start(Counts(), run_id="c")
-            assert await engine.result("c", timedelta(seconds=50)) == 10_050
+            assert await engine.result("c", 4 * SOON) == 10_050
 
     run(main())
 

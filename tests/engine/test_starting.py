@@ -261,7 +261,7 @@ class TestRefused:
 class TestInATransactionOfTheUsers:
     def test_nothing_is_visible_before_the_commit_and_the_run_begins_soon_after(self, shared_database: Database) -> None:
         async def main() -> None:
-            async with engine_on(shared_database, poll=timedelta(seconds=30)) as engine:
+            async with engine_on(shared_database, poll=timedelta(hours=1)) as engine:
                 with shared_database.connect() as connection:
                     connection.execute("INSERT INTO notes VALUES ('an order')")
                     started = await engine.start(Counting(), run_id="c-1", connection=connection)
