@@ -220,6 +220,9 @@ def test_a_message_that_says_nothing_is_a_dead_letter(database: Database) -> Non
                 return [each.status for each in found.values()] == [MessageStatus.dead] * 3
 
             await until(are_dead, "all are dead letters")
+            letters = await engine.dead_letters("h")
+            assert [(letter.event, letter.request) for letter in letters] == [("", None)] * 3
+            assert all(b"nothing" in (letter.payload or b"") and "can't be read" in letter.error for letter in letters)
             await engine.callback("h", "answered", 1)
             await engine.result("h", SOON)
 
