@@ -6,6 +6,7 @@ same bytes, so that documents can be compared and stored twice without harm.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import orjson
@@ -50,22 +51,28 @@ def dump(workflow: Any, state: State) -> bytes:
 
 
 def _dumped(workflow: Any, state: State) -> bytes:
-    cls = type(workflow)
-    data = fields_of(cls).to_json(workflow)
+    fields = fields_of(type(workflow))
+    data: Any = fields.plain(workflow)
+    if data is None:
+        data = orjson.Fragment(fields.to_json(workflow))
     try:
         document = write_state(state, _encode)
         if state.result is not None:
             document["result"] = _encode(state.result, "$.state.result")
-        plain = orjson.dumps(document, option=orjson.OPT_UTC_Z)
-        name = orjson.dumps(state.workflow)
+        version = _version(type(workflow), fields.namespaces)
+        try:
+            return _enclosed(state.workflow, version, data, document)
+        except TypeError:
+            # Whose fault is it? If it is that of the data, they say so, or know another way.
+            return _enclosed(state.workflow, version, orjson.Fragment(fields.to_json(workflow)), document)
     except TypeError as error:
         raise StateError(f"$.state can't be turned into JSON: {error}") from error
-    return _enclosed(name, version_of(cls), data, plain)
 
 
-def _enclosed(name: bytes, version: int, data: bytes, state: bytes) -> bytes:
+def _enclosed(name: str, version: int, data: Any, state: dict[str, Any]) -> bytes:
     # Of its own, so that the test suite can hold every document that is made against the published schema.
-    return b'{"format":%d,"workflow":%b,"version":%d,"data":%b,"state":%b}' % (FORMAT, name, version, data, state)
+    document = {"format": FORMAT, "workflow": name, "version": version, "data": data, "state": state}
+    return orjson.dumps(document, option=orjson.OPT_UTC_Z)
 
 
 def load(cls: type[W], blob: bytes | bytearray | memoryview | str | dict[str, Any]) -> tuple[W, State]:
@@ -179,11 +186,15 @@ def _as_json(cls: type[Any], data: dict[str, Any]) -> bytes:
 
 def version_of(cls: type[Any]) -> int:
     """The version of a workflow's class. Raises ``StateError``."""
+    return _version(cls, [base.__dict__ for base in cls.__mro__])
+
+
+def _version(cls: type[Any], namespaces: Iterable[Mapping[str, Any]]) -> int:
     # Not getattr: of a class without the attribute, which is the usual one, that takes longer than the dump of a small run.
     version: Any = 1
-    for base in cls.__mro__:
-        if "version" in base.__dict__:
-            version = base.__dict__["version"]
+    for namespace in namespaces:
+        if "version" in namespace:
+            version = namespace["version"]
             break
     else:
         return 1
