@@ -6,9 +6,10 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Callable
+from keyword import iskeyword
 from math import isfinite
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypeGuard, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypeAlias, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -26,6 +27,9 @@ _KEPT_AS = "__flowstmt_fields__"
 _MISSING: Any = object()
 _PLAIN = (int, str, bool, float, NoneType)
 
+Read: TypeAlias = Callable[[Any], dict[str, Any] | None]
+"""Reads the fields of an object; None if there is more to them than that."""
+
 
 class Fields:
     """The saved fields of one class (``names``, ``types``) and those that are not (``transient``).
@@ -35,7 +39,7 @@ class Fields:
 
     # Types are resolved, and the way to JSON is made, when they are first needed: a run that is never dumped may hold
     # whatever it likes.
-    __slots__ = ("_adapter", "_defaults", "_exact", "_init", "_types", "cls", "declared", "names", "namespaces", "transient")
+    __slots__ = ("_adapter", "_defaults", "_init", "_read", "_types", "cls", "declared", "names", "namespaces", "transient")
 
     def __init__(self, cls: type[Any]) -> None:
         self.cls = cls
@@ -45,7 +49,7 @@ class Fields:
         self.transient: list[str] = []
         self._types: dict[str, Any] | None = None
         self._adapter: Adapter | None = None
-        self._exact: tuple[tuple[str, tuple[type[Any], ...]], ...] | None = None
+        self._read: Read | None = None
         self.declared = self._dataclass_fields() if dataclasses.is_dataclass(cls) else self._model_fields()
         self.names = [name for name in self.declared if name not in self.transient]
 
@@ -163,25 +167,20 @@ class Fields:
 
         They hold nothing but numbers and texts.
         """
-        if self._exact is None:
-            self._exact = self._plain_types()
-        if not self._exact:
-            return None  # a model without fields may hold others, which is for the long way to say
-        values = {}
-        for name, exact in self._exact:
-            value = getattr(workflow, name, _MISSING)
-            kind = type(value)
-            if kind not in exact or (kind is float and not isfinite(value)):
-                return None
-            values[name] = value
-        return values
+        if self._read is None:
+            self._read = self._make_reader()
+        try:
+            return self._read(workflow)
+        except AttributeError:
+            return None  # one has no value: the long way says which
 
-    def _plain_types(self) -> tuple[tuple[str, tuple[type[Any], ...]], ...]:
+    def _make_reader(self) -> Read:
         if self._adapter is None:
             self._make_adapter()  # which finds out whether the class can be saved at all
-        # A model may have serializers of its own.
-        model = issubclass(self.cls, BaseModel)
-        return tuple([(name, () if model else _exact_types(self.types[name])) for name in self.names])
+        # A model may have serializers of its own, or hold others than its fields.
+        if issubclass(self.cls, BaseModel):
+            return _not_plain
+        return _reader({name: _exact_types(self.types[name]) for name in self.names})
 
     def _culprit(self, workflow: Any) -> str:
         for name in self.names:
@@ -266,3 +265,29 @@ def _exact_types(wanted: Any) -> tuple[type[Any], ...]:
     """The types whose values are a field's type already, and plain JSON; none if the type is anything but such types."""
     parts = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
     return tuple(parts) if all(part in _PLAIN for part in parts) else ()
+
+
+def _not_plain(_: Any) -> None:
+    """Reads the fields of a class of which orjson can't write all."""
+
+
+def _reader(exact: dict[str, tuple[type[Any], ...]]) -> Read:
+    """Reads fields that have these types.
+
+    It is written out, as ``dataclasses`` write an ``__init__``: a loop over the fields takes twice as long, and each step of a
+    run passes here.
+    """
+    if not exact or not all(exact.values()) or not all(name.isidentifier() and not iskeyword(name) for name in exact):
+        return _not_plain
+    lines = ["def read(workflow):"]
+    names: dict[str, Any] = {"isfinite": isfinite}
+    for i, (name, kinds) in enumerate(exact.items()):
+        names[f"kinds{i}"] = kinds
+        lines.append(f"    kind = type(value{i} := workflow.{name})")
+        lines.append(f"    if kind not in kinds{i}: return None")
+        if float in kinds:
+            lines.append(f"    if kind is float and not isfinite(value{i}): return None")
+    lines.append(f"    return {{{', '.join(f'{name!r}: value{i}' for i, name in enumerate(exact))}}}")
+    exec("\n".join(lines), names)  # noqa: S102 nothing of it comes from outside but the names of fields, which are names
+    read: Read = names["read"]
+    return read
