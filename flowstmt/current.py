@@ -6,7 +6,7 @@ above all, is here, so that it need not be threaded through every function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
@@ -88,6 +88,7 @@ class Current:
 
     __slots__ = (
         "_arg",
+        "_by_name",
         "_call",
         "_child",
         "_child_run_id",
@@ -96,8 +97,6 @@ class Current:
         "_event",
         "_frames",
         "_go",
-        "_node",
-        "_publisher",
         "_taken",
         "attempt",
         "birth",
@@ -107,13 +106,17 @@ class Current:
         "over",
         "pc",
         "position",
+        "publisher",
         "state",
         "thread_id",
         "workflow",
     )
 
+    publisher: Callable[[Any], Any] | None
+    """What ``publish`` hands its value to: set by an ``invoke`` hook. It may be called from any thread."""
+
     def __init__(self, caller: Caller, call: Callable[..., Any] | None = None) -> None:
-        # One is made for each call: what only a hook sets, or asks for, costs nothing here.
+        # One is made for each call: what only a hook sets costs nothing here, what is asked for next to nothing.
         if caller.instant is None:
             caller.instant = caller.clock()
         self.workflow = caller.workflow
@@ -123,45 +126,55 @@ class Current:
         self.outer = caller.outer
         # Whether the call has returned: a task that it left behind is not inside of it any more.
         self.over = False
+        self.publisher = None
         self._call = call
         self._deps = caller.deps
         self._event = ""
         self._taken = 0
-        self._frames: Sequence[Frame] = ()
-        self._node: Node | None = None
+        self._by_name: Mapping[str, Node] = caller.program.by_name
         thread = caller.thread
         if thread is None:
-            self.thread_id = self.position = self.birth = ""
+            self.thread_id = self.position = self.birth = self._go = ""
             self.pc = 0
             self.attempt = 1
+            self._arg = None
+            self._frames: Sequence[Frame] = ()
             return
         self.thread_id = thread.id
         self.birth = thread.birth
         self.attempt = thread.attempt
         self.position = thread.position
         self.pc = thread.pc
+        self._go = thread.name
+        self._arg = thread.arg
+        self._frames = thread.frames  # which is replaced, never changed
         if caller.event is not None:
-            # The name that it had when the thread got here: a call made again after a renaming has the same key.
-            self._event = caller.event.request.name
-            self.position = caller.event.wait
-            if caller.kind == "handler":
-                # That of an event which stays may be called more than once at one stop.
-                self._taken = taken_here(thread)
-            else:
-                # A setup or teardown bears the name of the stop that it belongs to, which may have passed.
-                self.pc = caller.event.request.pc or 0
-                if caller.event.name == CHILD_ENDED.name:
-                    self._child, self._child_run_id = caller.child, child_of(caller.event.request)
-                if caller.kind == "teardown" and self.pc != thread.pc:
-                    return
-        by_name = caller.program.by_name
-        node = self._node = by_name.get(self.position)
-        if thread.frames:
-            # The thread may be deep in the body of a case that stays: what is in there is none of its Wait's.
-            frames = thread.frames if caller.event is None or node is None else thread.frames[: len(node.frames)]
-            self._frames = [frame for frame in frames if frame.item is not None or _is_loop(by_name.get(frame.statement))]
-        if node is not None and node.go is not None:
-            self._go, self._arg = thread.name, thread.arg
+            self._stand_at(caller.event, caller, thread)
+
+    def _stand_at(self, event: WaitEvent, caller: Caller, thread: Thread) -> None:
+        """A handler, setup or teardown is called at the Wait of its event."""
+        # The name that it had when the thread got here: a call made again after a renaming has the same key.
+        self._event = event.request.name
+        self.position = event.wait
+        if caller.kind == "handler":
+            # That of an event which stays may be called more than once at one stop.
+            self._taken = taken_here(thread)
+        else:
+            # A setup or teardown bears the name of the stop that it belongs to, which may have passed.
+            self.pc = event.request.pc or 0
+            if event.name == CHILD_ENDED.name:
+                self._child, self._child_run_id = caller.child, child_of(event.request)
+            if caller.kind == "teardown" and self.pc != thread.pc:
+                self._by_name, self._frames = {}, ()  # it has no place any more
+                return
+        # The thread may be deep in the body of a case that stays: what is in there is none of its Wait's.
+        if self._frames and (node := self._node) is not None:
+            self._frames = self._frames[: len(node.frames)]
+
+    @property
+    def _node(self) -> Node | None:
+        """What the call stands at."""
+        return self._by_name.get(self.position)
 
     @property
     def run_id(self) -> str:
@@ -239,16 +252,6 @@ class Current:
         """In the setup of a ``Call`` the workflow object of its child run, else None."""
         return getattr(self, "_child", None)
 
-    @property
-    def publisher(self) -> Callable[[Any], Any] | None:
-        """What ``publish`` hands its value to: set by an ``invoke`` hook. It may be called from any thread."""
-        found: Callable[[Any], Any] | None = getattr(self, "_publisher", None)
-        return found
-
-    @publisher.setter
-    def publisher(self, publisher: Callable[[Any], Any]) -> None:
-        self._publisher = publisher
-
     def publish(self, value: Any) -> None:
         """Tell those who watch the run, at once: they get ``value`` as JSON holds it, also if the call fails later.
 
@@ -289,7 +292,8 @@ class Current:
         if node is not None and node.go is not None and node.go.own_item is not None:
             yield self._go, self._arg
         for frame in self._frames:
-            yield frame.statement, frame.item
+            if frame.item is not None or _is_loop(self._by_name.get(frame.statement)):
+                yield frame.statement, frame.item
 
 
 def _is_loop(node: Node | None) -> bool:

@@ -42,6 +42,9 @@ Invoke: TypeAlias = Callable[[Current, Callable[[], Any]], Any]
 EventPayloadT = TypeVar("EventPayloadT")
 EventOutputT = TypeVar("EventOutputT")
 
+_VALUES = frozenset((str, int, bool, float, dict, list, tuple))
+"""Types of results that can't be awaited: to find that out of a type takes longer than all else that is done with a result."""
+
 _moving: dict[int, object] = {}
 """Who has the objects of a run in hand, by the id of its state: the same objects can't be moved twice at once."""
 
@@ -118,21 +121,28 @@ async def _run_async(asks: Asks, run: Run, invoke: Invoke | None) -> Any:
                     result = await call(*arguments)
                 else:
                     # As in ``_perform``, spelt out where every step passes twice.
-                    current = None if run.kind == "save" else Current(run, call)
-                    inside = current or Saving(run)
+                    inside: Current | Saving
+                    if run.kind == "save":
+                        inside = Saving(run)
+                    elif invoke is None:
+                        inside = Current(run, call)
+                    else:
+                        inside = _Hooked(run, call)
+                        inside.ask = call, arguments
+                        call, arguments = invoke, (inside, inside.make)
                     inner = CURRENT.set(inside)
                     try:
-                        if invoke is None or current is None:
-                            result = call(*arguments)
-                        else:
-                            result = invoke(current, partial(_call_async, call, arguments))
-                        if result is not None and hasattr(type(result), "__await__"):
+                        result = call(*arguments)
+                        if result is not None and (type(result) is CoroutineType or hasattr(type(result), "__await__")):
                             result = await result
-                            if result is not None and hasattr(type(result), "__await__"):
+                            if result is not None and type(result) not in _VALUES and hasattr(type(result), "__await__"):
                                 result = await _awaited(run, result, invoke)
                     finally:
                         inside.over = True
-                        _leave(inner)
+                        try:
+                            CURRENT.reset(inner)
+                        except ValueError:
+                            pass  # as in ``_leave``
             except BaseException as error:  # noqa: BLE001 handed on to the generator, which raises what it does not take
                 call, arguments = asks.throw(error)
             else:
@@ -148,13 +158,11 @@ async def _perform(caller: Caller, ask: Ask, invoke: Invoke | None) -> Any:
     """Make the call of an action in flight, and await what it gives."""
     call, arguments = ask
     # Of its own for each call: a task that an action leaves behind must not see the key of the next one.
-    current = Current(caller, call)
+    current = _Hooked(caller, call)
+    current.ask = ask
     token = CURRENT.set(current)
     try:
-        if invoke is None:
-            result = call(*arguments)
-        else:
-            result = invoke(current, partial(_call_async, call, arguments))
+        result = call(*arguments) if invoke is None else invoke(current, current.make)
         if result is not None and hasattr(type(result), "__await__"):
             result = await result
             if result is not None and hasattr(type(result), "__await__"):
@@ -193,6 +201,22 @@ async def _resume_beside(run: Run, max_steps: int, beside: Beside, invoke: Invok
     return status
 
 
+class _Hooked(Current):
+    """A call that an ``invoke`` hook is to make.
+
+    The hook gets a method of what is there anyhow: a ``partial`` of a function that does the same takes three times as long.
+    """
+
+    __slots__ = ("ask",)
+    ask: Ask
+
+    def make(self) -> Any:
+        """Call here, in whatever thread ``invoke`` chose; what comes back can be awaited, be the function async or not."""
+        call, arguments = self.ask
+        result = call(*arguments)
+        return result if type(result) is CoroutineType or isawaitable(result) else _Done(result)
+
+
 class _Done:
     """What a plain function returned, for who awaits it."""
 
@@ -204,12 +228,6 @@ class _Done:
     def __await__(self) -> Generator[Any, None, Any]:
         return self._result
         yield
-
-
-def _call_async(call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Call here, in whatever thread ``invoke`` chose; what comes back can be awaited, be the function async or not."""
-    result = call(*arguments)
-    return result if type(result) is CoroutineType or isawaitable(result) else _Done(result)
 
 
 def _take(state: State, owner: object) -> None:

@@ -122,14 +122,16 @@ def _put_back(workflow: Any, thread: Thread) -> Callable[[], None]:
 
 
 def _clock(now: Any, state: State) -> Callable[[], datetime]:
-    if callable(now):
-        return partial(_read, now, state.run_id)
-    instant = aware(now, f"run {state.run_id!r}: now")
-    return lambda: instant
+    if not callable(now):
+        instant = aware(now, f"run {state.run_id!r}: now")
+        return lambda: instant
 
+    run_id = state.run_id
 
-def _read(clock: Callable[[], Any], run_id: str) -> datetime:
-    instant = clock()
-    if isinstance(instant, datetime) and instant.tzinfo is UTC:  # as most clocks answer, and this is asked at each outcome
-        return instant
-    return aware(instant, f"run {run_id!r}: what the clock given as now returned")
+    def read() -> datetime:
+        instant = now()
+        if type(instant) is datetime and instant.tzinfo is UTC:  # as most clocks answer, and this is asked twice a step
+            return instant
+        return aware(instant, f"run {run_id!r}: what the clock given as now returned")
+
+    return read

@@ -67,9 +67,12 @@ def parameters(call: Callable[..., Any]) -> Parameters:
 def is_async(call: Callable[..., Any]) -> bool:
     """Whether the signature shows that calling gives an awaitable."""
     function = call.__func__ if type(call) is MethodType else call
-    if type(function) is FunctionType and not function.__dict__:
+    if type(function) is FunctionType:
         # What is found below, too, in a tenth of the time: an ``invoke`` hook asks at every step.
-        return bool(function.__code__.co_flags & CO_COROUTINE)
+        if function.__code__.co_flags & CO_COROUTINE:
+            return True
+        if not function.__dict__:
+            return False
     return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None))  # noqa: B004 not asking whether it is callable
 
 

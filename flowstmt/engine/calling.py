@@ -38,7 +38,8 @@ class Calling:
 
     def invoke(self, current: Current, call: Callable[[], Any]) -> Any:
         """For the drivers: call in the event loop, in a thread, or in a transaction."""
-        if current.child_run_id:
+        is_action = current.kind == "action"
+        if not is_action and current.child_run_id:
             return self._change_child(current)
         current.publisher = self._publish
         if current.is_async:
@@ -51,7 +52,7 @@ class Calling:
             called = self._in_transaction(current, call)
         else:
             called = self._around.threads.call(call).outcome(self._leaves)
-        return self._timed(current, called) if self._history and current.kind == "action" else called
+        return self._timed(current, called) if is_action and self._history else called
 
     def _change_child(self, current: Current) -> None:
         """Start or cancel a child run, with the checkpoint that follows."""
