@@ -39,10 +39,23 @@ class Fields:
 
     # Types are resolved, and the way to JSON is made, when they are first needed: a run that is never dumped may hold
     # whatever it likes.
-    __slots__ = ("_adapter", "_defaults", "_init", "_read", "_types", "cls", "declared", "names", "namespaces", "transient")
+    __slots__ = (
+        "_adapter",
+        "_defaults",
+        "_init",
+        "_is_model",
+        "_read",
+        "_types",
+        "cls",
+        "declared",
+        "names",
+        "namespaces",
+        "transient",
+    )
 
     def __init__(self, cls: type[Any]) -> None:
         self.cls = cls
+        self._is_model = issubclass(cls, BaseModel)  # pydantic takes its time to say so
         self.namespaces = tuple([base.__dict__ for base in cls.__mro__])
         self._defaults: dict[str, Callable[[], Any]] = {}
         self._init: set[str] = set()
@@ -62,7 +75,7 @@ class Fields:
         return self._types
 
     def _hints(self) -> dict[str, Any]:
-        model = issubclass(self.cls, BaseModel)
+        model = self._is_model
         try:
             if not model or not self.cls.__pydantic_generic_metadata__["args"]:
                 return get_type_hints(self.cls, include_extras=True)
@@ -95,7 +108,7 @@ class Fields:
         return [field.name for field in declared]
 
     def _model_fields(self) -> list[str]:
-        if not issubclass(self.cls, BaseModel):
+        if not self._is_model:
             raise StateError(
                 f"{self.cls.__name__} is neither a dataclass nor a pydantic model: its data is not known; decorate "
                 "it with @dataclass"
@@ -127,7 +140,7 @@ class Fields:
 
     def _check_init(self) -> None:
         """What can't be made again from its saved fields is refused by the first dump, not by the first load."""
-        if issubclass(self.cls, BaseModel):
+        if self._is_model:
             required = [name for name in self.transient if self.cls.model_fields[name].is_required()]
             found = f"field {required[0]!r} is required" if required else ""
         else:
@@ -178,7 +191,7 @@ class Fields:
         if self._adapter is None:
             self._make_adapter()  # which finds out whether the class can be saved at all
         # A model may have serializers of its own, or hold others than its fields.
-        if issubclass(self.cls, BaseModel):
+        if self._is_model:
             return _not_plain
         return _reader({name: _exact_types(self.types[name]) for name in self.names})
 
@@ -228,7 +241,7 @@ class Fields:
         for name in self.names:
             if name not in values:
                 values[name] = self._defaults[name]()
-        if issubclass(self.cls, BaseModel):
+        if self._is_model:
             workflow: Any = self.cls.model_construct(_fields_set=set(values), **values)
         else:
             workflow = self.cls(**{name: value for name, value in values.items() if name in self._init})

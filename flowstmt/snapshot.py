@@ -24,6 +24,7 @@ W = TypeVar("W")
 
 FORMAT = 1
 _KEYS = ("format", "workflow", "version", "data", "state")
+_BLOBS = (bytes, bytearray, memoryview, str, dict)
 _codec = Codec()
 
 
@@ -95,12 +96,11 @@ def load(cls: type[W], blob: bytes | bytearray | memoryview | str | dict[str, An
     if not isinstance(cls, type):
         raise StateError(f"expected the class of the workflow, not {a_kind_of(cls)}: load takes it first, then the snapshot")
     document = _document(blob)
-    run = _run_of(document)
     try:
         state = read_state(document["state"])
     except StateError as error:
         raise StateError(
-            f"{run}{error}. This version of flowstmt writes no such state: undo what changed the snapshot"
+            f"{_run_of(document)}{error}. This version of flowstmt writes no such state: undo what changed the snapshot"
         ) from error
     try:
         if state.workflow != document["workflow"]:
@@ -111,7 +111,7 @@ def load(cls: type[W], blob: bytes | bytearray | memoryview | str | dict[str, An
         data = _current_data(cls, document["data"], document["version"])
         return fields_of(cls).from_json(_as_json(cls, data), data), state
     except StateError as error:
-        raise StateError(f"{run}{error}") from error.__cause__
+        raise StateError(f"{_run_of(document)}{error}") from error.__cause__
 
 
 def _run_of(document: dict[str, Any]) -> str:
@@ -122,7 +122,7 @@ def _run_of(document: dict[str, Any]) -> str:
 
 
 def _document(blob: Any) -> dict[str, Any]:
-    if not isinstance(blob, bytes | bytearray | memoryview | str | dict):
+    if not isinstance(blob, _BLOBS):
         raise StateError(f"a snapshot is bytes, a text or a dict, not {a_kind_of(blob)}")
     try:
         if isinstance(blob, dict):
@@ -140,9 +140,9 @@ def _document(blob: Any) -> dict[str, Any]:
         )
     if written != FORMAT or isinstance(written, bool):
         raise StateError(f"$.format: expected {FORMAT}, not {quoted(written)}: is this a snapshot that dump wrote?")
-    missing = [key for key in _KEYS if key not in document]
-    unknown = [key for key in document if key not in _KEYS]
-    if missing or unknown:
+    if document.keys() != set(_KEYS):
+        missing = [key for key in _KEYS if key not in document]
+        unknown = [key for key in document if key not in _KEYS]
         raise StateError(f"$: a snapshot has the keys {', '.join(_KEYS)}; missing: {missing}, unknown: {unknown}")
     if not isinstance(document["data"], dict):
         raise StateError(f"{_run_of(document)}$.data: expected an object, not {a_kind_of(document['data'])}")

@@ -399,6 +399,8 @@ class State:
 
 def aware(instant: Any, what: str) -> datetime:
     """``instant`` in UTC; a ``StateError`` if it is no aware datetime."""
+    if type(instant) is datetime and instant.tzinfo is UTC:  # as nearly all are
+        return instant
     if not isinstance(instant, datetime) or instant.utcoffset() is None:
         raise StateError(f"{what} must be an aware datetime (datetime.now(UTC), say), not {quoted(instant)}")
     try:
