@@ -100,6 +100,24 @@ class MemoryStore:
         with self._writer, self._lock:
             return [self._answer(write) for write in writes]
 
+    def commit_at_once(self, writes: Sequence[Write]) -> _Outcomes | None:
+        """Make all writes, unless another thread is in the way, or one of them has to be refused."""
+        if not self._writer.acquire(blocking=False):
+            return None
+        try:
+            if not self._lock.acquire(blocking=False):
+                return None
+            try:
+                for write in writes:
+                    check(write)
+                return [self._written(write) for write in writes]
+            except UnicodeError:
+                return None  # so that `commit` says which, and why
+            finally:
+                self._lock.release()
+        finally:
+            self._writer.release()
+
     def claim(self, worker: str, known: Mapping[str, int], lease: timedelta, limit: int) -> Claims:
         """Lease up to ``limit`` due runs, the longest due first, of ``known`` workflows to a worker."""
         with self._writer, self._lock:

@@ -19,13 +19,15 @@
 
 Each test has a database of its own, which is empty at first; ``make_store`` is called again for further workers on it. The
 other hooks are optional, and tests that need one that is missing are skipped: ``write_note`` and ``notes`` for transactions,
-``open_connection`` for ``join``. ``one_writer_at_a_time`` tells what can't be seen on such a database.
+``open_connection`` for ``join``. ``one_writer_at_a_time`` tells what can't be seen on such a database. Stores that have
+``commit_at_once`` are asked by it as well.
 
 Any runner will do that calls methods named ``test_...``, each on an object of its own, and ``teardown_method`` after it. The
 model needs hypothesis (``flowstmt[testing]``), and its test is skipped without. How to write a store:
 ``docs/writing-a-store.md``.
 """
 
+from flowstmt.testing.store_suite.at_once import AtOnce
 from flowstmt.testing.store_suite.inbox import Answers, Inboxes
 from flowstmt.testing.store_suite.leases import Claiming, Renewals, SettingBack
 from flowstmt.testing.store_suite.lists import Lists
@@ -49,6 +51,7 @@ class StoreSuite(
     Saves,
     Records,
     Documents,
+    AtOnce,
     Inboxes,
     Answers,
     Queues,

@@ -227,6 +227,25 @@ class StoreCase:
             raise error
         return results
 
+    def returns(self, waiting: Store, news: Callable[[int], object], what: str) -> None:
+        """``wait`` must return while there is news, time and again: there is no telling when it has begun to wait."""
+        returned = Event()
+
+        def wait() -> None:
+            waiting.wait(0)  # what has happened before is no news
+            waiting.wait(DEADLINE * 10)
+            returned.set()
+
+        thread = Thread(target=wait, daemon=True)
+        thread.start()
+        number = 0
+        deadline = time.monotonic() + DEADLINE
+        while not returned.wait(0.02):
+            assert time.monotonic() < deadline, f"wait has not returned within {DEADLINE:.0f} s of {what}"
+            number += 1
+            news(number)
+        thread.join()
+
     @contextmanager
     def raises(self, expected: type[Exception]) -> Iterator[None]:
         """What is done inside must raise this."""

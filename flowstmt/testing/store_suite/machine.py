@@ -27,6 +27,7 @@ from flowstmt.stores.protocol import (
     Withdrawal,
     Write,
 )
+from flowstmt.testing.store_suite.at_once import answers_at_once
 from flowstmt.testing.store_suite.case import HOUR, PAST
 from flowstmt.testing.store_suite.models import FUTURE, Model, answered, compare
 
@@ -154,24 +155,32 @@ class Machine(RuleBasedStateMachine):
         """Some runs, or most steps would be about none."""
         for run, owner in zip("abc", owners, strict=True):
             chosen = {"worker": owner, "lease": HOUR, "single_flight": None, "start_at": None}
-            self.commit("one", [{"kind": "start", "run": run, **chosen}], twice=False)
+            self.commit("one", [{"kind": "start", "run": run, **chosen}], twice=False, at_once=False)
 
-    @rule(run=RUNS, worker=WORKERS, writes=st.lists(SAVES | SAVES | OTHERS, min_size=1, max_size=3), twice=st.booleans())
-    def move(self, run: str, worker: str, writes: list[dict[str, Any]], twice: bool) -> None:
+    @rule(
+        run=RUNS,
+        worker=WORKERS,
+        writes=st.lists(SAVES | SAVES | OTHERS, min_size=1, max_size=3),
+        twice=st.booleans(),
+        at_once=st.booleans(),
+    )
+    def move(self, run: str, worker: str, writes: list[dict[str, Any]], twice: bool, at_once: bool) -> None:
         """What workers do most: take a run, unless somebody has it, and save it."""
         self.claim_run(worker, HOUR, run)
-        self.commit(worker, [{**drawn, "run": run, "stale": 0} for drawn in writes], twice)
+        self.commit(worker, [{**drawn, "run": run, "stale": 0} for drawn in writes], twice, at_once)
 
-    @rule(worker=WORKERS, batch=BATCHES, twice=st.booleans())
-    def commit(self, worker: str, batch: list[dict[str, Any]], twice: bool) -> None:
-        """A commit; sometimes with an unknown outcome, after which it is handed in again."""
+    @rule(worker=WORKERS, batch=BATCHES, twice=st.booleans(), at_once=st.booleans())
+    def commit(self, worker: str, batch: list[dict[str, Any]], twice: bool, at_once: bool) -> None:
+        """A commit, at once if the store can; sometimes with an unknown outcome, after which it is handed in again."""
         writes = []
         expected = []
         for drawn in batch:
             writes.append(self.write(drawn, self.model))
             expected.append(self.model.expected(writes[-1]))
         for _ in range(2 if twice else 1):
-            outcomes = self.store(worker).commit(writes)
+            outcomes = answers_at_once(self.store(worker), writes) if at_once else None
+            if outcomes is None:
+                outcomes = self.store(worker).commit(writes)
             assert len(outcomes) == len(writes), "each write has its answer"
             for outcome, answer, write in zip(outcomes, expected, writes, strict=True):
                 answered(outcome, answer, write)

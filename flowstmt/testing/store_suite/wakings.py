@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import partial
 from threading import Event, Thread
 
@@ -15,25 +14,6 @@ __all__ = ["Crowds", "Openings", "Waits"]
 
 class Waits(StoreCase):
     """``wait`` and ``wake``."""
-
-    def returns(self, waiting: Store, news: Callable[[int], object], what: str) -> None:
-        """``wait`` must return while there is news, time and again: there is no telling when it has begun to wait."""
-        returned = Event()
-
-        def wait() -> None:
-            waiting.wait(0)  # what has happened before is no news
-            waiting.wait(DEADLINE * 10)
-            returned.set()
-
-        thread = Thread(target=wait, daemon=True)
-        thread.start()
-        number = 0
-        deadline = time.monotonic() + DEADLINE
-        while not returned.wait(0.02):
-            assert time.monotonic() < deadline, f"wait has not returned within {DEADLINE:.0f} s of {what}"
-            number += 1
-            news(number)
-        thread.join()
 
     def test_wait_returns_when_time_is_over(self) -> None:
         self.store.wait(0)

@@ -6,8 +6,8 @@ UPDATE {prefix}runs SET snapshot = ?1, revision = ?2, updated_at = ?3, attempts 
 WHERE run_id = ?4 AND fence = ?5 AND owner IS NOT NULL AND revision <= ?2
 
 -- name: save_many
--- As many of them as there are rows of four values: run, fence, revision and snapshot.
-UPDATE {prefix}runs SET snapshot = saved.column4, revision = saved.column3, updated_at = ?1, attempts = 0, error = NULL
+-- As many of them as there are rows: run, fence, revision and snapshot. What comes first is when they are saved.
+UPDATE {prefix}runs SET snapshot = saved.column4, revision = saved.column3, updated_at = ?, attempts = 0, error = NULL
 FROM (VALUES (?, ?, ?, ?)) AS saved
 WHERE run_id = saved.column1 AND fence = saved.column2 AND owner IS NOT NULL AND revision <= saved.column3
 
