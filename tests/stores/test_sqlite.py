@@ -283,6 +283,11 @@ def test_a_commit_that_fails_leaves_nothing_and_the_same_call_works_later(store)
         store.commit([new()])
     assert store.get("r") is None
     assert store.commit([new()])[0].created
+    store._writer.set_authorizer(no_commits)
+    with pytest.raises(StoreError, match="not authorized"):
+        store.claim("w", {"Order": 1}, HOUR, 10)
+    assert store.get("r").owner is None
+    assert {run.run_id for run in store.claim("w", {"Order": 1}, HOUR, 10).runs} == {"first", "r"}
 
 
 # --- threads and processes

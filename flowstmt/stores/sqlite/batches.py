@@ -52,19 +52,26 @@ class Batches:
         behind = _behind(writes)
         if not behind and self._saved(cursor, writes, self._now()):
             return [True] * len(writes)
-        # Those of some checkpoints that were made may be made again.
         cursor.execute("BEGIN IMMEDIATE")
         now = self._now()
+        if not behind:  # those that were saved before this are saved again
+            outcomes = self._one_by_one(cursor, writes, now)
+        else:
+            outcomes = self._in_order(cursor, writes, behind, now)
+        cursor.execute("COMMIT")
+        if behind:
+            self._tell([writes[number] for number in behind])
+        return outcomes
+
+    def _in_order(self, cursor: sqlite3.Cursor, writes: Sequence[Write], behind: Sequence[int], now: int) -> list[Outcome]:
         outcomes: list[Outcome] = [True] * len(writes)
         ahead = sorted(set(range(len(writes))).difference(behind))
-        checkpoints = [writes[number] for number in ahead]
-        if not self._saved(cursor, checkpoints, now):
-            for number, made in zip(ahead, self._one_by_one(cursor, checkpoints, now), strict=True):
+        saves = [writes[number] for number in ahead]
+        if not self._saved(cursor, saves, now):
+            for number, made in zip(ahead, self._one_by_one(cursor, saves, now), strict=True):
                 outcomes[number] = made
         for number in behind:
             outcomes[number] = self._writes.write(cursor, writes[number], now)
-        cursor.execute("COMMIT")
-        self._tell([writes[number] for number in behind])
         return outcomes
 
     def _saved(self, cursor: sqlite3.Cursor, saves: Sequence[Any], now: int) -> bool:
@@ -86,7 +93,7 @@ class Batches:
         cursor.execute(sql, values)
         return cursor.rowcount == count
 
-    def _one_by_one(self, cursor: sqlite3.Cursor, saves: Sequence[Any], now: int) -> Sequence[bool]:
+    def _one_by_one(self, cursor: sqlite3.Cursor, saves: Sequence[Any], now: int) -> list[Outcome]:
         """Plain checkpoints in their order, by one call of the driver; which were made, now or before."""
         cursor.executemany(self._save_sql, [(save.snapshot, save.revision, now, save.run_id, save.fence) for save in saves])
         if cursor.rowcount == len(saves):

@@ -416,7 +416,8 @@ class SQLiteStore:
             self._write_lock.release()
 
     def _lock(self) -> None:
-        if not self._write_lock.acquire(timeout=self._busy_timeout):
+        lock = self._write_lock
+        if not lock.acquire(blocking=False) and not lock.acquire(timeout=self._busy_timeout):
             raise StoreError(
                 f"the database {self.path} can't be written to: another thread of this process has been in a transaction for "
                 f"{self._busy_timeout:g} s; keep the actions of transactional steps short, and see that they wait for nothing "
