@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 import sys
 from collections.abc import Callable
-from keyword import iskeyword
 from math import isfinite
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypeAlias, TypeGuard, Union, get_args, get_origin, get_type_hints
@@ -285,22 +284,18 @@ def _not_plain(_: Any) -> None:
 
 
 def _reader(exact: dict[str, tuple[type[Any], ...]]) -> Read:
-    """Reads fields that have these types.
-
-    It is written out, as ``dataclasses`` write an ``__init__``: a loop over the fields takes twice as long, and each step of a
-    run passes here.
-    """
-    if not exact or not all(exact.values()) or not all(name.isidentifier() and not iskeyword(name) for name in exact):
+    """Reads fields that have these types."""
+    if not exact or not all(exact.values()):
         return _not_plain
-    lines = ["def read(workflow):"]
-    names: dict[str, Any] = {"isfinite": isfinite}
-    for i, (name, kinds) in enumerate(exact.items()):
-        names[f"kinds{i}"] = kinds
-        lines.append(f"    kind = type(value{i} := workflow.{name})")
-        lines.append(f"    if kind not in kinds{i}: return None")
-        if float in kinds:
-            lines.append(f"    if kind is float and not isfinite(value{i}): return None")
-    lines.append(f"    return {{{', '.join(f'{name!r}: value{i}' for i, name in enumerate(exact))}}}")
-    exec("\n".join(lines), names)  # noqa: S102 nothing of it comes from outside but the names of fields, which are names
-    read: Read = names["read"]
+    fields = tuple(exact.items())
+
+    def read(workflow: Any) -> dict[str, Any] | None:
+        values = {}
+        for name, kinds in fields:
+            value = values[name] = getattr(workflow, name)
+            kind = type(value)
+            if kind not in kinds or (kind is float and not isfinite(value)):
+                return None
+        return values
+
     return read

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from flowstmt.errors import StoreError
-from flowstmt.stores.at_once import CommitsAtOnce, Underway
+from flowstmt.stores.at_once import CommitsAtOnce, Underway, at_once_of
 from flowstmt.stores.protocol import (
     HistoryRow,
     Message,
@@ -44,9 +44,10 @@ SOON = 1.0
 
 def answers_at_once(store: Store, writes: Sequence[Write]) -> Sequence[Outcome] | None:
     """The answers, or None if it was not done and is to be handed to ``commit``."""
-    if not isinstance(store, CommitsAtOnce):
+    commit_at_once = at_once_of(store)
+    if commit_at_once is None:
         return None
-    begun = store.commit_at_once(writes)
+    begun = commit_at_once(writes)
     if begun is None or isinstance(begun, Sequence):
         return begun
     try:
@@ -73,9 +74,9 @@ class AtOnce(StoreCase):
     def needed(self, store: Store | None = None) -> CommitsAtOnce:
         """The store, if it has this."""
         store = store or self.store
-        if not isinstance(store, CommitsAtOnce):
+        if at_once_of(store) is None:
             self.skip("this store has no commit_at_once")
-        return store
+        return cast(CommitsAtOnce, store)
 
     def either_way(self, *writes: Write, store: Store | None = None) -> Sequence[Outcome]:
         """Commit at once, or else as ever."""
