@@ -113,7 +113,7 @@ def plan_of(database, name):
         text = SQL[name]
         named = dict.fromkeys(re.findall(r":(\w+)", text))
         numbers = [int(number) for number in re.findall(r"\?(\d+)", text)]
-        values = named or [None] * (max(numbers) if numbers else text.count("?"))
+        values = named or [None] * max(*numbers, len(re.findall(r"\?(?!\d)", text)) + bool(numbers), 0)
         return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
     finally:
         connection.close()
@@ -134,7 +134,7 @@ def quickest(action, times=5):
 )
 def test_no_statement_goes_through_a_table(database, name):
     plan = plan_of(database, name)
-    assert not [line for line in plan if line.startswith("SCAN ") and line not in ("SCAN CONSTANT ROW", "SCAN saved")], plan
+    assert not [line for line in plan if line.startswith("SCAN ") and "CONSTANT ROW" not in line and line != "SCAN saved"], plan
     sorts = [line for line in plan if "TEMP B-TREE" in line]
     assert not sorts or name in ("list_by_wake", "mail", "unseen"), "these sort few rows, no others sort"
 
@@ -168,12 +168,10 @@ def test_a_statement_uses_its_index(database, name, step):
     assert [line for line in plan if step in line], plan
 
 
-@pytest.mark.parametrize("rows", [1, 4, 64])
-def test_checkpoints_look_for_their_runs_by_id_and_touch_no_index(database, rows):
-    text = SQL["save_many"].replace("(?, ?, ?, ?)", ", ".join(["(?, ?, ?, ?)"] * rows))
-    values = [0, *(None,) * 4 * rows]
+def test_checkpoints_look_for_their_runs_by_id_and_touch_no_index(database):
     with closing(sqlite3.connect(database)) as connection:
-        for sql, given in ((text, values), (SQL["save"], [None] * 5)):
+        for name, count in (("save", 5), ("save_8", 33), ("save_64", 257)):
+            sql, given = SQL[name], [None] * count
             *_, step = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", given)]
             assert step == "SEARCH flowstmt_runs USING INDEX sqlite_autoindex_flowstmt_runs_1 (run_id=?)"
             steps = {row[1] for row in connection.execute(f"EXPLAIN {sql}", given)}

@@ -20,10 +20,10 @@ from flowstmt.stores.sqlite.writes import Writes, is_news, refused
 
 __all__ = ["Batches"]
 
-_TOGETHER = range(4, 65)
-"""So many checkpoints have a statement: fewer are as fast one by one, and more would only need more memory."""
-
-_ROW = "(?, ?, ?, ?)"
+_FEWEST = 4
+"""Fewer checkpoints are as fast one by one."""
+_TOGETHER = (8, 64)
+"""Up to so many checkpoints have a statement."""
 
 
 class Batches:
@@ -35,8 +35,8 @@ class Batches:
         self._ring = ring
         self._save_sql = sql["save"]
         # An older SQLite knows no UPDATE ... FROM.
-        counts = _TOGETHER if sqlite3.sqlite_version_info >= (3, 33) else ()
-        self._many = {count: sql["save_many"].replace(_ROW, ", ".join([_ROW] * count)) for count in counts}
+        sizes = _TOGETHER if sqlite3.sqlite_version_info >= (3, 33) else ()
+        self._many = [(size, sql[f"save_{size}"]) for size in sizes]
 
     def commit(self, cursor: sqlite3.Cursor, writes: Sequence[Write], busy_timeout: float) -> list[Outcome]:
         """Make all writes; if one is refused for its content, all over again, and each for itself."""
@@ -84,14 +84,14 @@ class Batches:
             save = saves[0]
             cursor.execute(self._save_sql, (save.snapshot, save.revision, now, save.run_id, save.fence))
             return cursor.rowcount == 1
-        sql = self._many.get(count)
-        if sql is None:
-            return not count
-        values: list[Any] = [now]
-        for save in saves:
-            values += (save.run_id, save.fence, save.revision, save.snapshot)
-        cursor.execute(sql, values)
-        return cursor.rowcount == count
+        for size, sql in self._many:
+            if _FEWEST <= count <= size:
+                values: list[Any] = [now]
+                for save in saves:
+                    values += (save.run_id, save.fence, save.revision, save.snapshot)
+                cursor.execute(sql, values + [None] * (4 * (size - count)))
+                return cursor.rowcount == count
+        return not count
 
     def _one_by_one(self, cursor: sqlite3.Cursor, saves: Sequence[Any], now: int) -> list[Outcome]:
         """Plain checkpoints in their order, by one call of the driver; which were made, now or before."""
