@@ -19,6 +19,7 @@ PACKAGE = Path(flowstmt.__file__).parent
 NO_MESSAGES = {
     "_StopIterationError": "never leaves drive.py",
     "_UnprintableError": "never leaves testing/source.py",
+    "UnsendableError": "the same is then done in another way, which says what is wrong with it",
     "AttributeError": "what Python says of any module",
     "Killed": "a death of the harness's own making: nobody reads it",
     "PydanticSerializationUnexpectedValue": "pydantic raises another error with its text",

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from flowstmt.stores.postgres import PostgresStore
 from flowstmt.stores.postgres.rows import query_parameters
+from flowstmt.stores.postgres.wire import positional
 from flowstmt.stores.protocol import QueueLimits, RunQuery
 
 RUNS = 1_000_000
@@ -67,7 +68,18 @@ def plan(store: PostgresStore, name: str, parameters: dict) -> set[str]:
     """The indexes that a statement uses; no table of this size may be read whole."""
     with store._writing() as connection:
         cursor = connection.execute(b"EXPLAIN (FORMAT JSON) " + store._sql[name], parameters, prepare=False)
-        [(explained,)] = cursor.fetchall()
+        return indexes_of(cursor.fetchall(), name)
+
+
+def generic_plan(store: PostgresStore, name: str) -> set[str]:
+    """Those that it uses for whatever parameters."""
+    with store._writing() as connection:
+        text, _ = positional(store._sql[name].decode())
+        return indexes_of(connection.execute(b"EXPLAIN (GENERIC_PLAN, FORMAT JSON) " + text, prepare=False).fetchall(), name)
+
+
+def indexes_of(plans: list, name: str) -> set[str]:
+    [(explained,)] = plans
     indexes, tables = set[str](), set[str]()
 
     def walk(node: dict) -> None:
@@ -133,6 +145,32 @@ def test_letting_runs_in_reads_the_queue_in_its_order(store):
     assert plan(store, "is_queued", {"queue": "emails"}) == {"runs_queued"}
     assert plan(store, "queued", {"queue": "emails", "full": ["key-1"], "limit": 10}) == {"runs_queued"}
     assert plan(store, "under_way", {"queue": "emails"}) == {"runs_under_way"}
+
+
+@pytest.mark.parametrize("runs", [2, 8, 64, 512])
+def test_checkpoints_are_looked_up_one_by_one_however_many_there_are(store, runs):
+    numbers = list(range(runs))
+    saved = {"run_ids": [f"run-{n:08}" for n in numbers], "fences": numbers, "revisions": numbers, "snapshots": ["{}"] * runs}
+    assert plan(store, "saves", saved) == {"runs_pkey"}
+    assert generic_plan(store, "saves") == {"runs_pkey"}
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_so_are_they_where_there_are_a_thousand_runs_or_none_were_counted_yet(postgres, analyzed):
+    url = postgres(f"thousand_{analyzed}".lower())
+    with closing(PostgresStore(url)) as store:
+        store.open()
+        assert generic_plan(store, "saves") == {"runs_pkey"}, "a plan that is made now is kept for a while"
+        with psycopg.connect(url, autocommit=True) as db:
+            db.execute(ROWS.replace(str(RUNS), "1000"))
+            if analyzed:
+                db.execute("ANALYZE")
+        assert generic_plan(store, "saves") == {"runs_pkey"}
+
+
+@pytest.mark.parametrize("name", ["save", "setback", "hand_back"])
+def test_writes_about_one_run_go_by_its_id_even_if_nobody_owns_any(store, name):
+    assert generic_plan(store, name) == {"runs_pkey"}
 
 
 def test_one_run_is_found_by_its_id_and_old_ones_by_their_end(store):

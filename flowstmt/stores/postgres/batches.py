@@ -1,29 +1,34 @@
-"""Writes of one commit, sent as one pipeline: BEGIN, all statements, COMMIT, and only then are the results read.
+"""Writes of one commit, sent all at once as one transaction, and only then are the results read.
 
-Checkpoints, which are most of what is written, go first, all with one prepared statement; the others follow in their order.
-That changes no answer: only the first write about a run goes ahead, and past others only a mere snapshot does.
+Checkpoints, which are most of what is written, go first, those that are nothing else as one statement; the others follow in
+their order. That changes no answer: only the first write about a run goes ahead, and past others only a mere snapshot does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import itemgetter
-from typing import Any, TypeAlias
+import selectors
+from collections.abc import Generator, Sequence
+from operator import attrgetter
+from typing import TypeAlias, TypeGuard
 
 import psycopg
-from psycopg.rows import tuple_row
 
 from flowstmt.errors import StoreError
 from flowstmt.stores.postgres.connections import CONTENT, Connection, Statements, is_about_content, result_of, told
+from flowstmt.stores.postgres.exchanges import Conversation, Dialogue
+from flowstmt.stores.postgres.wire import Sent
 from flowstmt.stores.postgres.writes import Call, Result, Steps, Writes, extras, is_news, target, was_saved
 from flowstmt.stores.protocol import Outcome, Save, Withdrawal, Write
 
 __all__ = ["Batches"]
 
-_Cursor: TypeAlias = psycopg.Cursor[tuple[Any, ...]]
+_LookedUp: TypeAlias = Generator[Sequence[Sent], Sequence[Result], Outcome]
 
-_AHEAD = ("save", "rest", "take", "add_history", "new_run", "post")
-"""In this order: what comes with a checkpoint asks whether it was saved, and messages look for children."""
+_Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
+"""The one that is made with the least ado."""
+
+_EXTRAS = ("take", "add_history", "new_run", "post")
+"""What comes with a checkpoint, in this order: messages look for children."""
 
 
 class Batches:
@@ -34,17 +39,16 @@ class Batches:
         self._writes = writes
         self._channel = channel
 
-    def commit(self, connection: Connection, writes: Sequence[Write]) -> list[Outcome]:
+    def commit(self, connection: Connection, prepared: dict[str, bytes], writes: Sequence[Write]) -> list[Outcome]:
         """Make all writes in one transaction; the answer of each."""
         try:
-            outcomes = self._checkpoint(connection, writes) or self._together(connection, writes)
+            return _waited_for(connection, prepared, self.dialogue(writes))
         except CONTENT as error:
             if not is_about_content(error):
                 raise
-            connection.rollback()
             outcomes = self._each_for_itself(connection, writes)
-        self._writes.succeeded()
-        return outcomes
+            self._writes.succeeded()
+            return outcomes
 
     def run(self, connection: Connection, steps: Steps) -> Outcome:
         """Make the calls of one write, in whatever transaction there is."""
@@ -56,88 +60,69 @@ class Batches:
             outcome: Outcome = stop.value
             return outcome
 
-    def _checkpoint(self, connection: Connection, writes: Sequence[Write]) -> list[Outcome] | None:
-        """The short way for one checkpoint, which is what a lone run writes; None if it is none, or changes nothing."""
-        [save, *others] = writes
-        if (
-            others
-            or type(save) is not Save
-            or save.rest is not None
-            or save.taken
-            or save.messages
-            or save.children
-            or save.history
-        ):
-            return None
-        call = self._writes.save(save)
-        saved = self._sql.execute(connection, call.name, call.parameters).rowcount
-        return [True] if saved else None
-
     # -- all at once
 
-    def _together(self, connection: Connection, writes: Sequence[Write]) -> list[Outcome]:
+    def dialogue(self, writes: Sequence[Write]) -> Dialogue:
+        """All writes in one transaction, which is the first; those that follow look further. It returns the answer of each."""
+        if _are_mere(writes):
+            [result] = yield [self._sql.saves(writes)]
+            return [True] * len(writes) if result.changed == len(writes) else (yield from self._standing(writes))
         ahead, rest = _parted(writes)
-        calls: dict[str, list[dict[str, Any]]] = {name: [] for name in _AHEAD}
+        sent, checkpoints = self._sent_ahead(ahead, writes)
+        firsts: dict[int, int] = {}
+        for number in rest:
+            firsts[number] = len(sent)
+            sent += [self._sql.sent(call) for call in self._writes.calls(writes[number])]
+        if any(map(is_news, writes)):
+            sent.append(self._sql.sent(Call("notify", {"channel": self._channel})))
+        results = yield sent
+        outcomes: list[Outcome] = [True] * len(writes)
+        if sum(result.changed for result in results[:checkpoints]) < len(ahead):
+            lost = [write for write in (writes[number] for number in ahead) if isinstance(write, Save)]
+            for number, saved in zip(ahead, (yield from self._standing(lost)), strict=True):
+                outcomes[number] = saved
+        for number, first in firsts.items():
+            outcome = self._writes.answer(writes[number], results[first])
+            outcomes[number] = (yield from self._looked_up(writes[number], results[first])) if outcome is None else outcome
+        self._writes.succeeded()
+        return outcomes
+
+    def _sent_ahead(self, ahead: Sequence[int], writes: Sequence[Write]) -> tuple[list[Sent], int]:
+        """The checkpoints that go first, with all that comes with them; how many of these are the checkpoints themselves."""
+        mere: list[Save] = []
+        resting: list[Save] = []
+        calls: dict[str, list[Call]] = {name: [] for name in _EXTRAS}
         for number in ahead:
             save = writes[number]
             assert isinstance(save, Save)
-            for call in (self._writes.save(save), *extras(save)):
-                calls[call.name].append(call.parameters)
-        for name in ("save", "rest"):
-            calls[name].sort(key=itemgetter("run_id"))  # so that batches of several workers don't deadlock
-        later = {number: self._writes.calls(writes[number]) for number in rest}
-        news = any(map(is_news, writes))
-        if not news and sum(map(len, calls.values())) + sum(map(len, later.values())) == 1:
-            saved, found = self._alone(connection, calls, later)
-        else:
-            saved, found = self._piped(connection, calls, later, news)
-        outcomes: list[Outcome] = [True] * len(writes)
-        if saved < len(ahead):
-            lost = [write for write in (writes[number] for number in ahead) if isinstance(write, Save)]
-            standing = self._sql.rows(connection, "standing", {"run_ids": [save.run_id for save in lost]})
-            for number, save in zip(ahead, lost, strict=True):
-                outcomes[number] = was_saved(save, standing)
-        for number, cursor in found.items():
-            result = result_of(cursor)
-            outcome = self._writes.answer(writes[number], result)
-            outcomes[number] = self._looked_up(connection, writes[number], result) if outcome is None else outcome
-        return outcomes
+            (mere if save.rest is None else resting).append(save)
+            for call in extras(save):
+                calls[call.name].append(call)
+        # In the order of their rows, as those of one statement: so that batches of several workers don't deadlock.
+        resting.sort(key=attrgetter("run_id"))
+        sent = [self._sql.saves(mere)] if mere else []
+        sent += [self._sql.sent(self._writes.save(save)) for save in resting]
+        return [*sent, *(self._sql.sent(call) for name in _EXTRAS for call in calls[name])], len(sent)
 
-    def _alone(
-        self, connection: Connection, calls: dict[str, list[dict[str, Any]]], later: dict[int, list[Call]]
-    ) -> tuple[int, dict[int, _Cursor]]:
-        """One statement is a transaction by itself, in one round trip."""
-        if later:
-            [(number, [call])] = later.items()
-            return 0, {number: self._sql.execute(connection, call.name, call.parameters)}
-        [(name, [parameters])] = [(name, found) for name, found in calls.items() if found]
-        return self._sql.execute(connection, name, parameters).rowcount, {}
+    def _standing(self, saves: Sequence[Save]) -> Generator[Sequence[Sent], Sequence[Result], list[Outcome]]:
+        """Which of several checkpoints are there, whoever made them."""
+        [standing] = yield [self._sql.sent(Call("standing", {"run_ids": [save.run_id for save in saves]}))]
+        return [was_saved(save, standing.rows) for save in saves]
 
-    def _piped(
-        self, connection: Connection, calls: dict[str, list[dict[str, Any]]], later: dict[int, list[Call]], news: bool
-    ) -> tuple[int, dict[int, _Cursor]]:
-        many: dict[str, _Cursor] = {}
-        found: dict[int, _Cursor] = {}
-        with connection.pipeline():
-            self._sql.execute(connection, "begin")
-            for name, parameters in calls.items():
-                if parameters:
-                    many[name] = psycopg.Cursor(connection, row_factory=tuple_row)
-                    many[name].executemany(self._sql[name], parameters)
-            for number, [first, *more] in later.items():
-                found[number] = self._sql.execute(connection, first.name, first.parameters)
-                for call in more:
-                    self._sql.execute(connection, call.name, call.parameters)
-            if news:
-                self._sql.execute(connection, "notify", {"channel": self._channel})
-            self._sql.execute(connection, "commit")
-        return sum(many[name].rowcount for name in ("save", "rest") if name in many), found
-
-    def _looked_up(self, connection: Connection, write: Write, first: Result) -> Outcome:
-        outcome = self.run(connection, self._writes.looked_up(write, first))  # type: ignore[arg-type] # None: see below
+    def _looked_up(self, write: Write, first: Result) -> _LookedUp:
+        steps = self._writes.looked_up(write, first)
+        outcome: Outcome | None
+        try:
+            call = next(steps)
+            while True:
+                [result] = yield [self._sql.sent(call)]
+                call = steps.send(result)
+        except StopIteration as stop:
+            outcome = stop.value
         if outcome is not None:
             return outcome
-        return self.commit(connection, [write])[0]  # the run that was in the way has gone meanwhile
+        [outcome] = yield from self.dialogue([write])  # the run that was in the way has gone meanwhile
+        return outcome
 
     # -- one by one
 
@@ -161,6 +146,21 @@ class Batches:
         return outcomes
 
 
+def _are_mere(writes: Sequence[Write]) -> TypeGuard[Sequence[Save]]:
+    """Whether these are checkpoints that are nothing else, of a run each, as most of what is written is."""
+    for write in writes:
+        if (
+            type(write) is not Save
+            or write.rest is not None
+            or write.taken
+            or write.messages
+            or write.children
+            or write.history
+        ):
+            return False
+    return len(writes) == 1 or len({write.run_id for write in writes if type(write) is Save}) == len(writes)
+
+
 def _parted(writes: Sequence[Write]) -> tuple[list[int], list[int]]:
     """Which writes may go ahead: checkpoints that are the first about their run."""
     ahead: list[int] = []
@@ -177,6 +177,22 @@ def _parted(writes: Sequence[Write]) -> tuple[list[int], list[int]]:
             rest.append(number)
         met.add(target(write))
     return ahead, rest
+
+
+def _waited_for(connection: Connection, prepared: dict[str, bytes], dialogue: Dialogue) -> list[Outcome]:
+    """What comes of a dialogue."""
+    conversation = Conversation(connection, prepared, dialogue)
+    descriptor = connection.pgconn.socket
+    with _Selector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        while True:
+            if conversation.unsent:
+                selector.modify(descriptor, selectors.EVENT_READ | selectors.EVENT_WRITE)
+            selector.select()
+            outcomes: list[Outcome] | None = conversation.outcome()
+            if outcomes is not None:
+                return outcomes
+            selector.modify(descriptor, selectors.EVENT_READ)
 
 
 def _refused(write: Write, error: BaseException) -> StoreError:

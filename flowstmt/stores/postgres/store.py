@@ -116,6 +116,7 @@ class PostgresStore:
                 prepare_threshold=0,
                 connect_timeout=self._connect_timeout,
                 application_name="flowstmt",
+                client_encoding="UTF8",
             )
             self._sql.execute(connection, "prepare_session", self._session)
         except psycopg.Error as error:
@@ -165,7 +166,7 @@ class PostgresStore:
         if not writes:
             return []
         with self._writing() as connection:
-            return self._batches.commit(connection, writes)
+            return self._batches.commit(connection, self._writing.prepared, writes)
 
     def claim(self, worker: str, known: Mapping[str, int], lease: timedelta, limit: int) -> Claims:
         """Lease up to ``limit`` due runs, the longest due first, of ``known`` workflows to a worker."""

@@ -64,10 +64,26 @@ SELECT EXISTS (SELECT FROM run),
     (SELECT run_id FROM {schema}.runs WHERE workflow = %(workflow)s::text AND single_flight = %(single_flight)s::text)
 
 -- name: save
+-- `num_nonnulls`, here and below, and not IS NOT NULL: while no run has an owner the index of those that have one seems to be the
+-- shortest way to any run, and a plan that is kept would go on to read all of it.
 -- `updated_at` is never before the transaction began, whatever becomes of the clock: what comes with the save goes by it.
 UPDATE {schema}.runs
 SET snapshot = %(snapshot)s, revision = %(revision)s, attempts = 0, error = NULL, updated_at = GREATEST(now(), clock_timestamp())
-WHERE run_id = %(run_id)s AND fence = %(fence)s AND owner IS NOT NULL
+WHERE run_id = %(run_id)s AND fence = %(fence)s AND num_nonnulls(owner) = 1
+
+-- name: saves
+-- Of several runs, and otherwise the same as `save`. The LIMIT takes nothing away: nobody knows how much it leaves, so that few
+-- rows are expected, and each is looked up by its key. Without it a plan for any number of them would read small tables whole,
+-- and go on to do so once they have grown.
+UPDATE {schema}.runs
+SET snapshot = saved.snapshot, revision = saved.revision, attempts = 0, error = NULL,
+    updated_at = GREATEST(now(), clock_timestamp())
+FROM (
+    SELECT * FROM unnest(%(run_ids)s::text[], %(fences)s::bigint[], %(revisions)s::bigint[], %(snapshots)s::text[])
+        AS given (run_id, fence, revision, snapshot)
+    LIMIT (SELECT cardinality(%(run_ids)s::text[]))
+) AS saved
+WHERE runs.run_id = saved.run_id AND runs.fence = saved.fence AND num_nonnulls(runs.owner) = 1
 
 -- name: rest
 -- A run that waits in its queue is not due, whoever moved it meanwhile; one that was paused has its place again.
@@ -87,7 +103,7 @@ SET snapshot = %(snapshot)s, revision = %(revision)s, attempts = 0, error = %(er
             WHERE inbox.run_id = %(run_id)s::text AND inbox.status = 'new' AND inbox.id <> ALL (%(taken)s::text[])
         ) THEN clock_timestamp()
         ELSE %(wake_at)s::timestamptz END
-WHERE run_id = %(run_id)s AND fence = %(fence)s AND owner IS NOT NULL
+WHERE run_id = %(run_id)s AND fence = %(fence)s AND num_nonnulls(owner) = 1
 RETURNING CASE
     WHEN due_at <= clock_timestamp() OR (queue IS NOT NULL AND (%(over)s::boolean OR %(paused)s::boolean))
     THEN pg_notify(%(channel)s, '') END
@@ -169,7 +185,7 @@ SET attempts = %(attempts)s, error = %(error)s, updated_at = clock_timestamp(), 
     status = CASE WHEN finished_at IS NULL AND %(retry_at)s::timestamptz IS NULL THEN 'Paused' ELSE status END,
     place = CASE WHEN %(retry_at)s::timestamptz IS NULL THEN NULLIF(place, 1) ELSE place END,
     due_at = CASE WHEN place = 0 THEN NULL ELSE %(retry_at)s::timestamptz END
-WHERE run_id = %(run_id)s AND fence = %(fence)s AND owner IS NOT NULL
+WHERE run_id = %(run_id)s AND fence = %(fence)s AND num_nonnulls(owner) = 1
 RETURNING CASE WHEN queue IS NOT NULL AND %(retry_at)s::timestamptz IS NULL THEN pg_notify(%(channel)s, '') END
 
 -- name: release
@@ -188,7 +204,7 @@ SET owner = NULL, updated_at = clock_timestamp(),
     due_at = CASE
         WHEN place = 0 OR (finished_at IS NULL AND status = 'Paused') THEN NULL
         ELSE clock_timestamp() END
-WHERE run_id = %(run_id)s AND fence = %(fence)s AND owner IS NOT NULL
+WHERE run_id = %(run_id)s AND fence = %(fence)s AND num_nonnulls(owner) = 1
 RETURNING run_id
 
 -- name: wake_for_messages
