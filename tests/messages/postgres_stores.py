@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import select
+import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from flowstmt.stores.named_sql import Migration
 from flowstmt.stores.postgres import PostgresStore
 from flowstmt.stores.postgres import store as module
+from flowstmt.stores.postgres.at_once import PostgresUnderway
 from flowstmt.stores.protocol import NewRun, Rest, Save, Withdrawal
 from tests.messages.foreign import call_it
 from tests.messages.rows import Table
@@ -29,9 +32,10 @@ from tests.stores.lines import line_to
 
 OPENING = Table("Stores: PostgreSQL, opened")
 USING = Table("Stores: PostgreSQL, used")
+AT_ONCE = Table("Stores: PostgreSQL, committed at once")
 STEPS = Table("Stores: steps that write into PostgreSQL")
 JOINING = Table("Stores: transactions in PostgreSQL that are joined")
-TABLES = [OPENING, USING, STEPS, JOINING]
+TABLES = [OPENING, USING, AT_ONCE, STEPS, JOINING]
 
 ODD = Save("o-1", 1, 1, b"{}", Rest("Waiting", "nul \x00", None))
 NOBODY = "postgresql://shop@127.0.0.1:1"
@@ -183,6 +187,48 @@ on_server(USING, "a write that somebody else's transaction is in the way of", _w
 on_server(USING, "a table that is gone", _dropped)
 on_server(USING, "a connection that was lost, and the call after it", _lost)
 on_server(USING, "the connection that hears news was lost", _news_lost)
+
+
+# --- committed at once
+
+
+def _answers(underway: Any) -> Any:
+    while (outcomes := underway.outcomes()) is None:
+        select.select([underway], [], [])
+    return outcomes
+
+
+def _refused(store: PostgresStore) -> None:
+    _answers(store.commit_at_once([SAVE, Save("o-2", 1, 1, b"\xff")]))
+
+
+def _abandoned(store: PostgresStore) -> None:
+    underway = store.commit_at_once([SAVE])
+    assert isinstance(underway, PostgresUnderway)
+    underway.abandon()
+    underway.outcomes()
+
+
+def _throttled(store: PostgresStore) -> None:
+    """Of whole batches a question comes up: where their runs stand."""
+    writes = [Save(f"{n:02}" + "x" * 1000, 1, 1, b"{}") for n in range(64)]
+    underway = store.commit_at_once(writes)
+    assert isinstance(underway, PostgresUnderway)
+    select.select([underway], [], [])
+    with socket.socket(fileno=socket.dup(underway.fileno())) as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    _answers(underway)
+
+
+def _lost_underway(store: PostgresStore) -> None:
+    cut()
+    _answers(store.commit_at_once([SAVE]))
+
+
+on_server(AT_ONCE, "a write that the server refuses", _refused)
+on_server(AT_ONCE, "a connection that was lost", _lost_underway)
+on_server(AT_ONCE, "what was abandoned", _abandoned)
+on_server(AT_ONCE, "a connection that takes in too little at a time", _throttled)
 
 
 # --- steps

@@ -23,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from flowstmt.errors import ConflictError, NotFoundError, StoreError
 from flowstmt.stores.named_sql import load_migrations, load_statements, prefix_checked
+from flowstmt.stores.postgres.at_once import PostgresUnderway, begun
 from flowstmt.stores.postgres.batches import Batches
 from flowstmt.stores.postgres.connections import Connection, Link, Statements, told, unavailable
 from flowstmt.stores.postgres.joining import Joining
@@ -275,6 +276,12 @@ class PostgresStore:
     def _read(self, name: str, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
         with self._reading() as connection:
             return self._sql.rows(connection, name, parameters)
+
+    # -- the thread of an event loop
+
+    def commit_at_once(self, writes: Sequence[Write]) -> _Outcomes | PostgresUnderway | None:
+        """Send all writes without waiting, for whoever watches what is returned; None if that can't be done just now."""
+        return begun(self._writing, self._batches.dialogue(writes)) if writes else []
 
     # -- any thread
 
