@@ -10,9 +10,6 @@ Rules:
 
 Theory: those who were answered together come back together. So after an answer to many the next writes are gathered until the
 event loop's next turn, and after an answer to one, the next one goes at once. No time is lost by waiting for more to come.
-
-Where the store sends and is answered later, many writes are parted in two halves: while the server commits one of them, the
-runs of the other go on. That pays while the server is quicker than the runs are; else one commit of all is.
 """
 
 from __future__ import annotations
@@ -22,7 +19,6 @@ import logging
 from collections.abc import Sequence
 from contextvars import Context, copy_context
 from functools import partial
-from time import perf_counter
 from typing import Any, TypeAlias
 
 from flowstmt.beside import running_loop
@@ -43,8 +39,6 @@ _ALONE = 4
 _STREAK = 8
 _STREAK_SECONDS = 0.001
 """So many writes of one that is alone are committed before the event loop has a turn, and in so much time."""
-_HALVED = 16
-"""So many are parted in two halves."""
 
 _Batch: TypeAlias = list[tuple[Write, Answer]]
 
@@ -81,12 +75,10 @@ class WriteLane(Lane):
         self._alone = self._streak = 0
         # How much is in the hands of the thread, or in its queue.
         self._in_thread = 0
-        # How many were answered together the last time, and when.
+        # How many were answered together the last time.
         self._together = 1
-        self._answered_at = 0.0
-        # What was sent, when, and how long its answer took the last time.
+        # What was sent, and how it comes back.
         self._sent: _Batch = []
-        self._sent_at = self._served_in = 0.0
         self._underway: Underway | None = None
         self._door = -1
         self._landed: asyncio.Future[None] | None = None
@@ -107,11 +99,10 @@ class WriteLane(Lane):
         if self._closed:
             raise self._is_closed()
         self._gathered.append((write, answer))
-        if self._has_turn or self._underway is not None:
+        if self._has_turn or self._in_thread or self._underway is not None:
             return
-        if self._together > _FEW and not self._in_thread:
-            self._has_turn = True
-            self._loop.call_soon(self._take_turn, context=self._context)
+        if self._together > _FEW:
+            self._await_turn()
         else:
             self._pass_on()
 
@@ -179,6 +170,7 @@ class WriteLane(Lane):
             self._underway.abandon()
             self._underway = None
             batch, self._sent = self._sent, []
+            self._look_away()
             left = StoreError(
                 f"{self._name}: the engine was closed before the database answered; what it was told last may be saved or not"
             )
@@ -187,26 +179,34 @@ class WriteLane(Lane):
 
     # -- to the database
 
+    def _await_turn(self) -> None:
+        self._has_turn = True
+        self._loop.call_soon(self._take_turn, context=self._context)
+
     def _take_turn(self) -> None:
         self._has_turn = False
-        if self._gathered and self._underway is None:
-            self._pass_on(parts=True)
+        if not self._gathered or self._in_thread or self._underway is not None:
+            return
+        self._pass_on()
 
-    def _pass_on(self, *, parts: bool = False) -> None:
+    def _go_on(self) -> None:
+        """Something has come back from the database: what gathered meanwhile goes there, with the next of those it was for."""
+        if not self._gathered or self._has_turn or self._in_thread or self._underway is not None:
+            return
+        if self._together + len(self._gathered) > _FEW:
+            self._await_turn()
+        else:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
         """Have what has gathered committed, by whoever can do it now."""
         batch, self._gathered = self._gathered, []
-        if not self._in_thread and not self._closed and self._at_once.suits(len(batch)):
-            now = perf_counter()
-            if parts and self._at_once.sends and len(batch) >= _HALVED and self._served_in < now - self._answered_at:
-                half = len(batch) // 2
-                batch, self._gathered = batch[:half], batch[half:]
+        if not self._closed and self._at_once.suits(len(batch)):
             try:
                 found = self._at_once.commit([write for write, _ in batch])
             except Exception as error:  # noqa: BLE001 as in _hear
                 self._complain(error)
-                self._sent = batch
-                self._cut_off()
-                self._hand_over_gathered()
+                self._cut_off(batch)
                 return
             if isinstance(found, list):
                 # Not told here: whoever has handed it in is still about to wait for it.
@@ -214,17 +214,15 @@ class WriteLane(Lane):
                 self._loop.call_soon(self._land, batch, found, context=self._context)
                 return
             if found is not None:
-                self._sent, self._sent_at, self._underway = batch, now, found
+                self._sent, self._underway = batch, found
                 try:
                     self._watch(found.fileno())
                 except NotImplementedError:  # the event loop of Windows hears of pipes and sockets in other ways only
                     self._at_once.renounce()
                     found.abandon()
-                    self._cut_off()
-                    self._hand_over_gathered()
+                    self._underway = None
+                    self._cut_off(batch)
                 return
-            batch += self._gathered
-            self._gathered = []
         self._hand_over(batch)
 
     def _hand_over_gathered(self) -> None:
@@ -259,36 +257,30 @@ class WriteLane(Lane):
         if self._underway is None:
             self._look_away()
             return
+        outcomes: Sequence[Any] | None = None
         try:
             outcomes = self._underway.outcomes()
+            if outcomes is None:
+                return
         except Exception as error:  # noqa: BLE001 the thread makes it again, and meets the same if that lasts
             self._complain(error)
-            self._cut_off()
-            self._has_landed()
-            return
-        if outcomes is None:
-            return
         batch, self._sent = self._sent, []
         self._underway = None
-        self._served_in = perf_counter() - self._sent_at
-        self._answered(batch, outcomes)
-        self._has_landed()
+        if outcomes is None:
+            self._cut_off(batch)
+        else:
+            self._answered(batch, outcomes)
+        if self._in_thread:
+            self._look_away()
+        self._go_on()
+        if self._landed is not None and not self._landed.done():
+            self._landed.set_result(None)
 
     def _complain(self, error: Exception) -> None:
         logger.info("%s: a commit was cut off, and is made again: %s", self._name, said(error))
 
-    def _has_landed(self) -> None:
-        if self._in_thread:
-            self._look_away()
-        if self._gathered and not self._has_turn and self._underway is None:
-            self._pass_on()
-        if self._landed is not None and not self._landed.done():
-            self._landed.set_result(None)
-
-    def _cut_off(self) -> None:
+    def _cut_off(self, batch: _Batch) -> None:
         """What was sent has to be sent again, by the thread."""
-        batch, self._sent = self._sent, []
-        self._underway = None
         self._look_away()
         self._in_thread += len(batch)
         self._queue.put(_CutOff(batch))
@@ -299,11 +291,10 @@ class WriteLane(Lane):
         self._streak = 0
         self._at_once.spent = 0.0
         self._answered(batch, outcomes)
-        self._take_turn()
+        self._go_on()
 
     def _answered(self, batch: _Batch, outcomes: Sequence[Any]) -> None:
         self._together = len(batch)
-        self._answered_at = perf_counter()
         super()._answer([answer for _, answer in batch], outcomes)
 
     def _committed(self, answers: Sequence[Answer], outcomes: Sequence[Any]) -> None:
@@ -314,6 +305,7 @@ class WriteLane(Lane):
     def _answer(self, answers: Sequence[Answer], outcomes: Sequence[Any]) -> None:
         self._in_thread -= len(answers)
         super()._answer(answers, outcomes)
+        self._go_on()
 
     # -- in the thread
 

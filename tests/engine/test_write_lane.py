@@ -197,7 +197,9 @@ def test_nothing_overtakes_what_the_thread_has_in_hand() -> None:
         await until(lambda: _is(lane.backlog() == 3), "they gather")
         store.gate.set()
         await asyncio.gather(*waiting)
-        assert store.commits == [("thread", ["first"]), ("thread", ["second"]), ("call", []), ("thread", ["third"])]
+        names = [names for _, names in store.commits]
+        assert names == [["first"], ["second"], [], ["third"]]
+        assert [where for where, _ in store.commits[:3]] == ["thread", "thread", "call"]
         await lane.stop(1)
 
     run(main())
@@ -251,39 +253,31 @@ def test_while_the_disk_is_slow_the_thread_commits(slow: bool, monkeypatch: pyte
     run(main())
 
 
-def test_many_that_are_sent_are_parted_so_that_one_half_goes_on_while_the_other_is_committed() -> None:
+def test_what_gathers_while_many_are_committed_goes_with_the_next_of_those() -> None:
     async def main() -> None:
         store = Sends()
         lane = lane_of(store)
-        await _sent_alone(store, lane)
         names = [f"{number}" for number in range(20)]
         waiting = writing(lane, *names)
-        await until(lambda: _is(len(store.sent) == 2), "the first is sent")
-        store.sent[1].come()
-        await until(lambda: _is(len(store.sent) == 3), "the rest is sent together")
-        assert [sent.names for sent in store.sent[1:]] == [["0"], names[1:]]
-        store.sent[2].come()
-        await asyncio.gather(*waiting)
-        lane._served_in = 0.0  # the server is quicker than anything
-        waiting = writing(lane, *names)
-        await until(lambda: _is(len(store.sent) == 4), "one half is sent")
-        store.sent[3].come()
-        await until(lambda: _is(len(store.sent) == 5), "the other half is sent")
-        assert [sent.names for sent in store.sent[3:]] == [names[:10], names[10:]]
-        assert [each.done() for each in waiting] == [True] * 10 + [False] * 10
-        again = writing(lane, *names[:10])
+        await until(lambda: _is(len(store.sent) == 1), "the first is sent")
+        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        lane.submit(write("a run"), told.set_result)
+        store.sent[0].come()
+        await until(lambda: _is(len(store.sent) == 2), "the others are sent together")
+        assert [sent.names for sent in store.sent] == [["0"], [*names[1:], "a run"]]
+
+        async def again() -> None:
+            await told
+            await lane.write(write("again"))
+
+        returning = asyncio.ensure_future(again())
+        waiting += writing(lane, "meanwhile")
         await asyncio.sleep(0)
-        store.sent[4].come()
-        await until(lambda: _is(len(store.sent) == 6), "they take turns")
-        assert store.sent[5].names == names[:10], "what takes turns is not parted once more"
-        store.sent[5].come()
-        await asyncio.gather(*waiting, *again)
-        lane._served_in = 1e9  # the server is slower than anything
-        waiting = writing(lane, *names)
-        await until(lambda: _is(len(store.sent) == 7), "all are sent")
-        assert store.sent[6].names == names
-        store.sent[6].come()
-        await asyncio.gather(*waiting)
+        store.sent[1].come()
+        await until(lambda: _is(len(store.sent) == 3), "the next are sent")
+        assert store.sent[2].names == ["meanwhile", "again"]
+        store.sent[2].come()
+        await asyncio.gather(*waiting, returning)
         await lane.stop(1)
 
     run(main())
@@ -328,6 +322,7 @@ def test_a_commit_that_is_cut_off_is_made_again_and_a_lost_lease_is_no_answer_th
         await asyncio.sleep(0)
         behind = writing(lane, "behind")
         await asyncio.sleep(0)
+        store.busy = True  # it has no connection
 
         def lost() -> None:
             raise StoreError("the connection was lost", retry=True)
@@ -338,6 +333,7 @@ def test_a_commit_that_is_cut_off_is_made_again_and_a_lost_lease_is_no_answer_th
             await saving
         assert await asyncio.gather(*behind) == [True]
         assert store.commits == [("thread", ["r"]), ("thread", ["behind"])]
+        store.busy = False
         again = writing(lane, "again")
         await until(lambda: _is(len(store.sent) == 2), "the next one is sent again")
         store.sent[1].come()
