@@ -294,7 +294,10 @@ class Worker:
         if not self._movers:
             self._mail_at = 0.0
         elif now >= self._renew_at:
-            leases = {run_id: mover.checkpoints.fence for run_id, mover in self._movers.items()}
+            # Not those that are being given up: by the time that this is done they are, and nothing is lost with them.
+            leases = {
+                run_id: mover.checkpoints.fence for run_id, mover in self._movers.items() if not mover.checkpoints.resting
+            }
         elif now >= self._mail_at:
             leases = {}
         if now >= self._renew_at:

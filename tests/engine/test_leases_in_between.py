@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, cast
 
 import pytest
 
-from flowstmt import Engine, dump, load, unpause
-from flowstmt.stores.protocol import Claims, Outcome, Save, Store
+from flowstmt import Engine, MemoryStore, Retry, dump, load, unpause
+from flowstmt.stores.protocol import Claims, Outcome, Save, Setback, Store, Write
 from tests.engine.databases import Database
-from tests.engine.flows import ALL, PAID, Order
+from tests.engine.flows import ALL, PAID, Failing, Order
 from tests.engine.running import SOON, engine_on, run, stored, until
 
 
@@ -113,3 +115,41 @@ def test_an_unpaused_run_goes_on_though_its_worker_died_before_it_came_to_rest(d
 
 async def _is(holds: bool) -> bool:
     return holds
+
+
+class SlowToSetBack(MemoryStore):
+    """A store that writes that a run could not be moved when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+        self.may = threading.Event()
+
+    def commit(self, writes: Sequence[Write]) -> list[Outcome]:
+        if any(isinstance(write, Setback) for write in writes):
+            self.asked.set()
+            assert self.may.wait(30)
+        return super().commit(writes)
+
+
+def test_a_lease_that_is_being_given_up_is_not_renewed_and_so_not_told_as_lost(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        store = SlowToSetBack()
+        async with Engine(store, ALL, retry=Retry(max_attempts=1), poll=timedelta(seconds=60)) as engine:
+            await engine.start(Failing("given up"), run_id="f-1")
+            assert await asyncio.to_thread(store.asked.wait, 30)
+            parts = engine._parts
+            assert parts is not None
+            parts.worker._renew_at = 0.0  # it is time to renew
+            parts.worker.wake()
+
+            async def is_queued() -> bool:
+                return parts.shared.writes.backlog() > 0
+
+            await until(is_queued, "a renewal waits behind what gives the lease up")
+            store.may.set()
+            await engine.await_status("f-1", "Paused", SOON)
+
+    with caplog.at_level(logging.WARNING, "flowstmt.engine"):
+        run(main())
+    assert [line for line in caplog.messages if "was lost" in line] == []

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import orjson
@@ -31,6 +33,7 @@ from flowstmt import (
     current,
 )
 from flowstmt.engine import lanes
+from flowstmt.engine.at_once import AtOnce
 from flowstmt.engine.lanes import ReadLane
 from flowstmt.engine.messages import read_answer
 from flowstmt.engine.write_lane import WriteLane
@@ -38,6 +41,7 @@ from flowstmt.snapshot import dump
 from flowstmt.stores.protocol import Message, MessageKind, NewRun, Publication, Save, Setback, Withdrawal
 from tests.messages.engines import ALL, NOW, Broken, Busy, Order, engine_on
 from tests.messages.rows import Table
+from tests.messages.stores import talkative
 
 MOVING = Table("Engines: runs that are moved")
 RECEIVING = Table("Engines: what runs are sent")
@@ -505,6 +509,86 @@ async def a_write_once_an_engine_is_closed() -> None:
     lane.start()
     await lane.stop(1)
     lane.submit(Withdrawal("m-1"), print)
+
+
+@STORING.row
+async def something_published_once_an_engine_is_closed() -> None:
+    lane = WriteLane("engine w-1, writing", Store())
+    lane.start()
+    await lane.stop(1)
+    await asyncio.to_thread(lane.submit_threadsafe, Publication("o-1", b"1"), print)
+
+
+@STORING.row
+def something_published_when_the_event_loop_is_gone() -> None:
+    lane = WriteLane("engine w-1, writing", Store())
+
+    async def begin() -> None:
+        lane.start()
+        await lane.stop(1)
+
+    asyncio.run(begin())
+    lane._closed = False  # as if nobody had left the engine
+    lane.submit_threadsafe(Publication("o-1", b"1"), print)
+
+
+class Sends(Store):
+    """A database that is answered later, if ever."""
+
+    door: int
+
+    def commit_at_once(self, writes: Any) -> Any:
+        return self
+
+    def fileno(self) -> int:
+        return self.door
+
+    def outcomes(self) -> Any:
+        raise StoreError("the server has closed the connection", retry=True)
+
+    def abandon(self) -> None: ...
+
+
+@contextmanager
+def sending() -> Iterator[tuple[WriteLane, Callable[[], int]]]:
+    store = Sends()
+    store.door, ring = os.pipe()
+    lane = WriteLane("engine w-1, writing", store)
+    try:
+        yield lane, partial(os.write, ring, b".")
+    finally:
+        os.close(ring)
+        os.close(store.door)
+
+
+@STORING.row
+async def a_commit_that_is_cut_off() -> None:
+    with sending() as (lane, ring), talkative():
+        lane.start()
+        ring()
+        await lane.write(Withdrawal("m-1"))
+        await lane.stop(1)
+
+
+@STORING.row
+async def a_commit_that_is_not_answered_when_an_engine_is_closed() -> None:
+    with sending() as (lane, _):
+        lane.start()
+        writing = asyncio.ensure_future(lane.write(Withdrawal("m-1")))
+        await asyncio.sleep(0)
+        await lane.stop(0.01)
+        await writing
+
+
+@STORING.row
+def a_disk_that_is_slow() -> None:
+    at_once = AtOnce(Store())
+    at_once._commit = lambda _: [True]
+    seconds = iter(range(10))
+    with pytest.MonkeyPatch.context() as patch, talkative():
+        patch.setattr("flowstmt.engine.at_once.perf_counter", lambda: 0.002 * next(seconds))
+        for _ in range(3):
+            at_once.commit([Withdrawal("m-1")])
 
 
 @STORING.row

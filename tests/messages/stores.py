@@ -233,6 +233,19 @@ def _deaf(store: SQLiteStore) -> None:
         store._version()
 
 
+def _left_to_the_thread(store: SQLiteStore) -> None:
+    with talkative(), closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert store.commit_at_once([SAVE]) is None
+
+
+def _at_once_without_end(store: SQLiteStore) -> None:
+    assert store._writer is not None
+    store._writer.set_authorizer(_no_end)
+    with talkative():
+        assert store.commit_at_once([ODD, SIGNAL]) is None
+
+
 def _busy_here(store: SQLiteStore) -> None:
     with store.transaction():
         store.commit([SAVE])
@@ -244,6 +257,8 @@ on_file(FILES, "a disk that fails", _failing)
 on_file(FILES, "a file that may not be written to", _read_only)
 on_file(FILES, "a file of which is not known whether it has changed", _deaf)
 on_file(FILES, "a step that takes long", _busy_here)
+on_file(FILES, "a file in which somebody else writes just now", _left_to_the_thread)
+on_file(FILES, "a commit of the event loop that does not end", _at_once_without_end)
 
 
 # --- steps
