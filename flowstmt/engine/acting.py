@@ -18,6 +18,7 @@ from flowstmt.core.program import program_for
 from flowstmt.core.state import OVER, CallbackRequest, WorkflowStatus, aware, is_text
 from flowstmt.core.statements import Event, On
 from flowstmt.current import CURRENT, Current
+from flowstmt.engine.beginning import Begun, begin
 from flowstmt.engine.children import waits_for
 from flowstmt.engine.elsewhere import join
 from flowstmt.engine.looking import Looking
@@ -61,6 +62,7 @@ class Acting:
     """Acts upon the runs of an engine."""
 
     def __init__(self, shared: Surroundings, worker: Worker, requests: Requests, looking: Looking) -> None:
+        self._shared = shared
         self._store = shared.store
         self._lane = shared.writes
         self._reader = shared.reads
@@ -79,24 +81,29 @@ class Acting:
         if connection is not None:
             return self._started(run, await join(self._store, connection, run))
         stored: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        begun: Begun | None = None
         if run.queue is None and run.start_at is None and self._worker.reserve():
             run.worker, run.lease = self._settings.worker_id, self._settings.lease
         try:
-            self._lane.submit(run, partial(self._stored, run, stored))
+            if run.worker is not None:
+                begun = await begin(self._shared, run)
+                if begun is not None:
+                    run.snapshot = begun.snapshot
+            self._lane.submit(run, partial(self._stored, run, begun, stored))
         except BaseException:
             if run.worker is not None:
                 self._worker.unreserve()
             raise
         return self._started(run, await stored)
 
-    def _stored(self, run: NewRun, caller: asyncio.Future[Any], outcome: Any) -> None:
+    def _stored(self, run: NewRun, begun: Begun | None, caller: asyncio.Future[Any], outcome: Any) -> None:
         """The database has answered, and its caller may have been cancelled meanwhile.
 
         A run that is stored with our lease must get to the worker, or nobody moves it until the lease has run out.
         """
         if run.worker is not None:
             if isinstance(outcome, Started) and outcome.created:
-                self._worker.adopt(Claimed(run.run_id, run.workflow, 1, 0, run.snapshot))
+                self._worker.adopt(Claimed(run.run_id, run.workflow, 1, 0, run.snapshot), begun)
             else:
                 self._worker.unreserve()
                 self._look_for_lost_lease(run, outcome)

@@ -40,6 +40,7 @@ from flowstmt.core.state import (
     State,
 )
 from flowstmt.drive import handle_callback_async, resume_async
+from flowstmt.engine.beginning import Begun
 from flowstmt.engine.calling import Calling
 from flowstmt.engine.checkpoints import Checkpoints
 from flowstmt.engine.children import end_of
@@ -93,6 +94,7 @@ class Mover:
     __slots__ = (
         "_abandoned",
         "_around",
+        "_begun",
         "_calling",
         "_controls",
         "_ids",
@@ -117,8 +119,10 @@ class Mover:
         "workflow",
     )
 
-    def __init__(self, around: Surroundings, claimed: Claimed, *, goes_on: bool = True) -> None:
+    def __init__(self, around: Surroundings, claimed: Claimed, *, goes_on: bool = True, begun: Begun | None = None) -> None:
         self._around = around
+        # The objects of what was claimed, if there are any yet.
+        self._begun = begun
         self.clock = around.clock
         self.run_id = claimed.run_id
         self.goes_on = goes_on
@@ -210,8 +214,8 @@ class Mover:
         self._leaving = True
 
     def lose(self) -> None:
-        """The lease is lost: drop everything."""
-        if not self.checkpoints.rested and not self._lost:
+        """The lease is lost: drop everything. One that is being given up is not: what was written last says what came of it."""
+        if not self.checkpoints.resting and not self._lost:
             self._lost = True
             logger.warning("%s", self.checkpoints.lease_lost())
             self._end_now()
@@ -335,6 +339,11 @@ class Mover:
 
     def load(self) -> None:
         """The objects, as they were saved last."""
+        if self._begun is not None:
+            self.workflow, self.state, _ = self._begun
+            self._calling.workflow = self.workflow
+            self._begun = None
+            return
         cls = self._around.catalogue.class_of(self._workflow)
         try:
             self.workflow, self.state = load(cls, self.checkpoints.blob)

@@ -27,6 +27,7 @@ from typing import Any
 import orjson
 
 from flowstmt.core.state import WorkflowStatus
+from flowstmt.engine.beginning import Begun
 from flowstmt.engine.movers import Mover
 from flowstmt.engine.surroundings import Surroundings
 from flowstmt.errors import StoreError, said
@@ -172,10 +173,10 @@ class Worker:
         """Nothing has come of it."""
         self._reserved -= 1
 
-    def adopt(self, claimed: Claimed) -> Mover:
+    def adopt(self, claimed: Claimed, begun: Begun | None) -> Mover:
         """Move a run that was born with this worker's lease, in a place that was reserved."""
         self._reserved -= 1
-        return self._begin(claimed, goes_on=True)
+        return self._begin(claimed, goes_on=True, begun=begun)
 
     async def take(self, run_id: str, *, goes_on: bool = True) -> Mover | None:
         """Get the lease of a run, and its mover; None if another worker has it. Raises ``NotFoundError``.
@@ -236,8 +237,8 @@ class Worker:
     def _room(self) -> int:
         return self._around.settings.concurrency - len(self._movers) - self._reserved
 
-    def _begin(self, claimed: Claimed, *, goes_on: bool) -> Mover:
-        mover = Mover(self._around, claimed, goes_on=goes_on)
+    def _begin(self, claimed: Claimed, *, goes_on: bool, begun: Begun | None = None) -> Mover:
+        mover = Mover(self._around, claimed, goes_on=goes_on, begun=begun)
         before = self._movers.get(claimed.run_id)
         self._movers[claimed.run_id] = mover
         mover.ended.add_done_callback(lambda _: self._ended(mover))

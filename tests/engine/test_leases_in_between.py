@@ -153,3 +153,18 @@ def test_a_lease_that_is_being_given_up_is_not_renewed_and_so_not_told_as_lost(c
     with caplog.at_level(logging.WARNING, "flowstmt.engine"):
         run(main())
     assert [line for line in caplog.messages if "was lost" in line] == []
+
+
+def test_a_run_that_is_due_again_at_once_is_not_told_as_lost(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        retry = Retry(max_attempts=4, initial=timedelta(microseconds=1), max_delay=timedelta(microseconds=1))
+        async with Engine(MemoryStore(), ALL, retry=retry) as engine:
+            for number in range(40):
+                await engine.start(Failing("again"), run_id=f"f-{number}")
+            for number in range(40):
+                await engine.await_status(f"f-{number}", "Paused", SOON)
+
+    with caplog.at_level(logging.WARNING, "flowstmt.engine"):
+        run(main())
+    assert [line for line in caplog.messages if "was lost" in line] == []
+    assert len([line for line in caplog.messages if "is Paused" in line]) == 40
