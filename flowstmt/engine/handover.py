@@ -18,14 +18,15 @@ __all__ = ["Answers", "Entries"]
 
 
 class _Bell:
-    """A pipe: ``ring`` it, and who reads ``door`` wakes up. Closed with the last reference, so never while anybody rings."""
+    """A pipe: ``ring`` it, and who reads ``door`` wakes up. Closed when nobody rings any more, or with the last reference."""
 
-    __slots__ = ("__weakref__", "door", "ring")
+    __slots__ = ("__weakref__", "close", "door", "ring")
 
     def __init__(self) -> None:
         self.door, self.ring = os.pipe()
         # Not when the interpreter exits: there may be threads that nobody has ended, and that would complain.
-        weakref.finalize(self, _close, self.door, self.ring).atexit = False
+        self.close = weakref.finalize(self, _close, self.door, self.ring)
+        self.close.atexit = False
 
 
 def _close(*descriptors: int) -> None:
@@ -60,6 +61,10 @@ class Entries:
         if not self._rung:
             self._rung = True
             os.write(self._bell.ring, b".")
+
+    def close(self) -> None:
+        """The thread has ended: nothing more is handed in."""
+        self._bell.close()
 
     def take(self, most: int) -> list[Any]:
         """For the thread: what there is, up to so many, once there is anything."""
@@ -116,3 +121,8 @@ class Answers:
         """Hear nothing more."""
         if self._reads:
             self._loop.remove_reader(self._bell.door)
+
+    def close(self) -> None:
+        """Hear nothing more, from a thread that has ended."""
+        self.leave()
+        self._bell.close()

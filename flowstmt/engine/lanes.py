@@ -96,9 +96,12 @@ class Lane:
         await asyncio.wait([self._ended], timeout=seconds)
         self._closing.set()
         await asyncio.wait([self._ended], timeout=_LONGEST_PAUSE)
-        if not self._ended.done():
+        assert self._answers is not None  # it was started
+        if self._ended.done():
+            self._answers.close()
+            self._queue.close()
+        else:
             logger.warning("%s: the database does not answer; its thread is left alone", self._name)
-        if self._answers is not None:
             self._answers.leave()
 
     async def _gather_up(self, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -183,6 +184,21 @@ def test_what_is_in_the_queue_is_done_before_a_lane_ends() -> None:
         await lane.stop(5, lambda: closed.append("closed"))
         assert await asyncio.gather(*written) == [True] * 3
         assert closed == ["closed"]
+
+    run(main())
+
+
+def test_a_lane_that_has_ended_holds_no_descriptors() -> None:
+    async def main() -> None:
+        before = len(os.listdir("/dev/fd"))
+        kept = []  # as somebody may keep an engine
+        for _ in range(10):
+            kept += [WriteLane("writing", Store()), ReadLane("reading")]  # type: ignore[arg-type] # as above
+        for lane in kept:
+            lane.start()
+        for lane in kept:
+            await lane.stop(5)
+        assert len(os.listdir("/dev/fd")) <= before
 
     run(main())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import select
+import selectors
 import socket
 import sqlite3
 import sys
@@ -192,9 +192,15 @@ on_server(USING, "the connection that hears news was lost", _news_lost)
 # --- committed at once
 
 
+def wait_for(underway: Any) -> None:
+    with selectors.DefaultSelector() as selector:  # select.select knows no descriptor from 1024 on
+        selector.register(underway, selectors.EVENT_READ)
+        selector.select(30)
+
+
 def _answers(underway: Any) -> Any:
     while (outcomes := underway.outcomes()) is None:
-        select.select([underway], [], [])
+        wait_for(underway)
     return outcomes
 
 
@@ -214,7 +220,7 @@ def _throttled(store: PostgresStore) -> None:
     writes = [Save(f"{n:02}" + "x" * 1000, 1, 1, b"{}") for n in range(64)]
     underway = store.commit_at_once(writes)
     assert isinstance(underway, PostgresUnderway)
-    select.select([underway], [], [])
+    wait_for(underway)
     with socket.socket(fileno=socket.dup(underway.fileno())) as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     _answers(underway)

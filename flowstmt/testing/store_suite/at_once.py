@@ -6,7 +6,7 @@ and compared; how often a store takes the short one is its own matter.
 
 from __future__ import annotations
 
-import select
+import selectors
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -64,7 +64,9 @@ def awaited(underway: Underway) -> Sequence[Outcome]:
     while (outcomes := underway.outcomes()) is None:
         left = deadline - time.monotonic()
         assert left > 0, f"a commit is underway for more than {DEADLINE:.0f} s"
-        select.select([underway.fileno()], [], [], left)
+        with selectors.DefaultSelector() as selector:  # select.select knows no descriptor from 1024 on
+            selector.register(underway.fileno(), selectors.EVENT_READ)
+            selector.select(left)
     return outcomes
 
 
