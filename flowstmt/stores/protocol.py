@@ -188,6 +188,11 @@ class Save:
     """Started unless they exist."""
     history: Sequence[HistoryRow] = ()
 
+    @property
+    def is_mere(self) -> bool:
+        """Whether it is a snapshot and nothing else, as most are: several of them can be saved by one statement."""
+        return self.rest is None and not (self.taken or self.messages or self.children or self.history)
+
 
 @dataclass(slots=True)
 class Setback:

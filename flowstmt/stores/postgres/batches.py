@@ -149,14 +149,7 @@ class Batches:
 def _are_mere(writes: Sequence[Write]) -> TypeGuard[Sequence[Save]]:
     """Whether these are checkpoints that are nothing else, of a run each, as most of what is written is."""
     for write in writes:
-        if (
-            type(write) is not Save
-            or write.rest is not None
-            or write.taken
-            or write.messages
-            or write.children
-            or write.history
-        ):
+        if type(write) is not Save or not write.is_mere:
             return False
     return len(writes) == 1 or len({write.run_id for write in writes if type(write) is Save}) == len(writes)
 

@@ -129,12 +129,7 @@ def _behind(writes: Sequence[Write]) -> list[int]:
     behind: list[int] = []
     met = set[str]()
     for number, write in enumerate(writes):
-        if (
-            type(write) is Save
-            and write.rest is None
-            and not (write.taken or write.history or write.children or write.messages)
-            and (not met or write.run_id not in met)
-        ):
+        if type(write) is Save and write.is_mere and (not met or write.run_id not in met):
             continue
         behind.append(number)
         if isinstance(write, Withdrawal):
